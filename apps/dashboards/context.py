@@ -1,0 +1,59 @@
+"""What every page's frame needs: the rail, the person, the organisations to choose from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from apps.tenants.core.access import role_allows_changes
+
+# Only pages that exist: a name in a rail is a promise.
+GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    (
+        "See",
+        (
+            ("overview", "Overview"),
+            ("customers", "Customers"),
+            ("departments", "Departments"),
+            ("models", "Models"),
+        ),
+    ),
+    ("Act", (("routing", "Routing"),)),
+    ("Set up", (("keys", "Keys"),)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RailLink:
+    name: str
+    label: str
+    href: str
+    is_here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RailGroup:
+    title: str
+    links: tuple[RailLink, ...]
+
+
+def navigation(request: HttpRequest) -> dict[str, Any]:
+    """Works on error pages too, where a middleware may not have run."""
+    membership = getattr(request, "membership", None)
+    match = request.resolver_match
+    here = match.url_name if match else None
+    return {
+        "rail": [
+            RailGroup(
+                title,
+                tuple(RailLink(name, label, reverse(name), name == here) for name, label in links),
+            )
+            for title, links in GROUPS
+        ],
+        "membership": membership,
+        "other_memberships": [
+            other for other in getattr(request, "memberships", []) if other != membership
+        ],
+        "can_change": bool(membership and role_allows_changes(membership.role)),
+    }

@@ -1,0 +1,125 @@
+"""The overview's figures: where the money went, so far and by the end of the month."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from apps.dashboards import figures, sentences
+from apps.dashboards.allocation import Allocation, read_allocation
+from apps.dashboards.breakdown import Sums, relative_change, total
+from apps.dashboards.model_spend import SpendByModel, read_spend_by_model
+from apps.dashboards.periods import (
+    Period,
+    local_midnight,
+    month_name,
+    next_month,
+    previous_month,
+    read_period,
+)
+from apps.dashboards.reading import read_before
+from apps.dashboards.reading import read_period as read_rows
+from apps.dashboards.today import Today, compare_today, read_start
+from apps.insights.core.run_rate import project_month_end
+from apps.usage.selectors import SpendQuery, read_spend
+
+CUSTOMERS_DRAWN = 8
+DEPARTMENTS_DRAWN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class MonthCards:
+    """The month so far, whatever period the page shows."""
+
+    spent: Sums
+    before: Sums
+    before_in_words: str
+    projected_usd: Decimal | None
+    previous_month: str
+    previous_usd: Decimal
+    gone_share: Decimal
+
+    @property
+    def change(self) -> Decimal | None:
+        return relative_change(self.spent.cost_usd, self.before.cost_usd)
+
+    @property
+    def projected_change(self) -> Decimal | None:
+        if self.projected_usd is None:
+            return None
+        return relative_change(self.projected_usd, self.previous_usd)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    period: Period
+    answer: sentences.Answer
+    month: MonthCards
+    today: Today
+    spark: figures.Figure
+    models: SpendByModel
+    customers: Allocation
+    departments: Allocation
+
+
+def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
+    period = read_period(slug, zone, now)
+    models = read_spend_by_model(period, zone, now, {}, pace_usd=period.slug == "month")
+    month = _month_cards(period, models, zone, now)
+    today = _today(zone, now)
+    is_month = period.slug == "month"
+    return Overview(
+        period=period,
+        answer=sentences.overview_answer(
+            period=period,
+            spent_usd=models.whole.cost_usd,
+            before_usd=models.before.cost_usd,
+            projected_usd=month.projected_usd if is_month else None,
+            lines=models.plain_lines,
+            unpriced_requests=models.whole.unpriced_requests,
+        ),
+        month=month,
+        today=today,
+        spark=figures.spark(today.running, today.usual_running),
+        models=models,
+        customers=read_allocation(
+            "customer", period, zone, {}, drawn=CUSTOMERS_DRAWN, compared=False
+        ),
+        departments=read_allocation("department", period, zone, {}, drawn=DEPARTMENTS_DRAWN),
+    )
+
+
+def _month_cards(period: Period, models: SpendByModel, zone: ZoneInfo, now: datetime) -> MonthCards:
+    month = period if period.slug == "month" else read_period("month", zone, now)
+    if month is period:
+        spent, before = models.whole, models.before
+    else:
+        spent = total(read_rows(month, zone, (), {}))
+        before = total(read_before(month, zone, (), {}))
+    first = month.days[0]
+    previous = previous_month(first)
+    end = local_midnight(next_month(first), zone)
+    whole_previous = read_spend(SpendQuery(start=local_midnight(previous, zone), end=month.start))
+    return MonthCards(
+        spent=spent,
+        before=before,
+        before_in_words=month.before_in_words,
+        projected_usd=project_month_end(
+            spent.cost_usd, month_start=month.start, month_end=end, now=now
+        ),
+        previous_month=month_name(previous),
+        previous_usd=whole_previous.total.cost_usd,
+        gone_share=Decimal((now - month.start).total_seconds())
+        / Decimal((end - month.start).total_seconds()),
+    )
+
+
+def _today(zone: ZoneInfo, now: datetime) -> Today:
+    query = SpendQuery(start=read_start(zone, now), end=now, interval="hour")
+    hours = _by_hour((row.bucket, row.cost_usd) for row in read_spend(query).rows)
+    return compare_today(hours, zone, now)
+
+
+def _by_hour(cells: Iterable[tuple[object, Decimal]]) -> dict[datetime, Decimal]:
+    return {bucket: usd for bucket, usd in cells if isinstance(bucket, datetime)}

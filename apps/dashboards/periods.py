@@ -1,0 +1,179 @@
+"""Stretches of the tenant's own time, and what each is compared with. Pure."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+DEFAULT_PERIOD = "month"
+ROLLING_DAYS = {"7d": 7, "30d": 30, "90d": 90}
+PERIOD_LABELS = {
+    "month": "This month",
+    "last-month": "Last month",
+    "7d": "7 days",
+    "30d": "30 days",
+    "90d": "90 days",
+}
+WINDOW_LABELS = {
+    "15m": "15 minutes",
+    "hour": "Hour",
+    "day": "Day",
+    "week": "Week",
+    "month": "30 days",
+}
+DEFAULT_WINDOW = "hour"
+WINDOW_LENGTHS = {
+    "15m": timedelta(minutes=15),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(days=7),
+    "month": timedelta(days=30),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """[start, end) in whole local days up to `end`, and the stretch it is measured against.
+
+    `days` are the local days a chart shows: those of the month still to come too.
+    """
+
+    slug: str
+    start: datetime
+    end: datetime
+    before_start: datetime
+    before_end: datetime
+    days: tuple[date, ...]
+    in_words: str
+    before_in_words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The last stretch of time up to now, in buckets."""
+
+    slug: str
+    start: datetime
+    end: datetime
+    before_start: datetime
+    in_words: str
+
+    @property
+    def minutes(self) -> int:
+        return (self.end - self.start) // timedelta(minutes=1)
+
+
+def local_moment(day: date, wall_time: time, zone: ZoneInfo) -> datetime:
+    """The instant of a wall clock time on a local day, in UTC.
+
+    A time that the clocks skip is read an hour later, one that comes twice as the first.
+    """
+    return datetime.combine(day, wall_time, tzinfo=zone).astimezone(UTC)
+
+
+def local_midnight(day: date, zone: ZoneInfo) -> datetime:
+    return local_moment(day, time.min, zone)
+
+
+def month_start(day: date) -> date:
+    return day.replace(day=1)
+
+
+def next_month(day: date) -> date:
+    return month_start(month_start(day) + timedelta(days=32))
+
+
+def previous_month(day: date) -> date:
+    return month_start(month_start(day) - timedelta(days=1))
+
+
+def days_between(first: date, end: date) -> tuple[date, ...]:
+    """The days of [first, end)."""
+    return tuple(first + timedelta(days=n) for n in range((end - first).days))
+
+
+def month_name(day: date) -> str:
+    """English, whatever the server's locale: pages are in English."""
+    return MONTHS[day.month - 1]
+
+
+def weekday_name(day: date) -> str:
+    return WEEKDAYS[day.weekday()]
+
+
+def read_period(slug: str, zone: ZoneInfo, now: datetime) -> Period:
+    """The period a slug names; an unknown one is this month."""
+    if slug in ROLLING_DAYS:
+        return _rolling(slug, zone, now)
+    if slug == "last-month":
+        return _last_month(zone, now)
+    return _this_month(zone, now)
+
+
+def _this_month(zone: ZoneInfo, now: datetime) -> Period:
+    local = now.astimezone(zone)
+    first, before = month_start(local.date()), previous_month(local.date())
+    # 31 March by 10:40 is compared with the whole of February.
+    same_day = before + timedelta(days=local.day - 1)
+    same_moment = local_moment(same_day, local.time(), zone)
+    return Period(
+        slug="month",
+        start=local_midnight(first, zone),
+        end=now,
+        before_start=local_midnight(before, zone),
+        before_end=min(same_moment, local_midnight(first, zone)),
+        days=days_between(first, next_month(first)),
+        in_words=f"in {month_name(first)} so far",
+        before_in_words=f"{month_name(before)} by this moment",
+    )
+
+
+def _last_month(zone: ZoneInfo, now: datetime) -> Period:
+    end = month_start(now.astimezone(zone).date())
+    first = previous_month(end)
+    before = previous_month(first)
+    return Period(
+        slug="last-month",
+        start=local_midnight(first, zone),
+        end=local_midnight(end, zone),
+        before_start=local_midnight(before, zone),
+        before_end=local_midnight(first, zone),
+        days=days_between(first, end),
+        in_words=f"in {month_name(first)}",
+        before_in_words=month_name(before),
+    )
+
+
+def _rolling(slug: str, zone: ZoneInfo, now: datetime) -> Period:
+    length = ROLLING_DAYS[slug]
+    local = now.astimezone(zone)
+    first = local.date() - timedelta(days=length - 1)
+    before = first - timedelta(days=length)
+    return Period(
+        slug=slug,
+        start=local_midnight(first, zone),
+        end=now,
+        before_start=local_midnight(before, zone),
+        before_end=local_moment(local.date() - timedelta(days=length), local.time(), zone),
+        days=days_between(first, local.date() + timedelta(days=1)),
+        in_words=f"in the last {length} days",
+        before_in_words=f"the {length} days before",
+    )
+
+
+def read_window(slug: str, now: datetime) -> Window:
+    """The window a slug names; an unknown one is the last hour."""
+    slug = slug if slug in WINDOW_LENGTHS else DEFAULT_WINDOW
+    length = WINDOW_LENGTHS[slug]
+    words = {
+        "15m": "in the last 15 minutes",
+        "hour": "in the last hour",
+        "day": "in the last 24 hours",
+        "week": "in the last 7 days",
+        "month": "in the last 30 days",
+    }
+    return Window(slug, now - length, now, now - 2 * length, words[slug])

@@ -1,0 +1,97 @@
+"""Reading spend for pages: few statements, and whole days from the coarsest rollup."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from apps.dashboards.colours import model_key
+from apps.dashboards.periods import Period, local_midnight
+from apps.tenants.selectors import list_customers, list_departments
+from apps.usage.selectors import Dimension, SpendQuery, SpendRow, read_spend
+
+Filters = Mapping[Dimension, tuple[str | None, ...]]
+
+
+def read_period_by_day(
+    period: Period, zone: ZoneInfo, group_by: tuple[Dimension, ...], filters: Filters
+) -> list[SpendRow]:
+    query = SpendQuery(
+        start=period.start,
+        end=_end_of_day(period.end, zone),
+        group_by=group_by,
+        interval="day",
+        filters=filters,
+    )
+    return read_spend(query).rows
+
+
+def read_period(
+    period: Period, zone: ZoneInfo, group_by: tuple[Dimension, ...], filters: Filters
+) -> list[SpendRow]:
+    query = SpendQuery(
+        start=period.start, end=_end_of_day(period.end, zone), group_by=group_by, filters=filters
+    )
+    return read_spend(query).rows
+
+
+def read_before(
+    period: Period, zone: ZoneInfo, group_by: tuple[Dimension, ...], filters: Filters
+) -> list[SpendRow]:
+    """The stretch a period is measured against: its whole days, and the part of its last one."""
+    start, end = period.before_start, period.before_end
+    last_midnight = local_midnight(end.astimezone(zone).date(), zone)
+    rows: list[SpendRow] = []
+    for part_start, part_end in ((start, last_midnight), (last_midnight, end)):
+        if part_start < part_end:
+            query = SpendQuery(start=part_start, end=part_end, group_by=group_by, filters=filters)
+            rows += read_spend(query).rows
+    return rows
+
+
+def _end_of_day(moment: datetime, zone: ZoneInfo) -> datetime:
+    """The local midnight at or after: nothing has happened between now and then.
+
+    Whole days are read from the day rollup, whose size does not depend on the time of day.
+    """
+    day = moment.astimezone(zone).date()
+    midnight = local_midnight(day, zone)
+    return midnight if midnight == moment else local_midnight(day + timedelta(days=1), zone)
+
+
+def row_model(row: SpendRow) -> str:
+    """The key of the series a row of (model, kind) belongs to."""
+    return model_key(row.labels["model"], row.labels["kind"])
+
+
+class Names:
+    """What customers and departments are called; usage knows them by what routers send."""
+
+    def __init__(self) -> None:
+        self.customers = {c.external_id: c for c in list_customers()}
+        departments = list_departments()
+        self._departments = {d.code.lower(): d for d in departments}
+        self._department_by_id = {d.id: d for d in departments}
+
+    def customer(self, external_id: str | None) -> str:
+        if external_id is None:
+            return "no customer"
+        known = self.customers.get(external_id)
+        return known.name if known else external_id
+
+    def tier(self, external_id: str | None) -> str:
+        known = self.customers.get(external_id) if external_id is not None else None
+        return known.tier if known else ""
+
+    def department(self, code: str | None) -> str:
+        if code is None:
+            return "no department"
+        known = self._departments.get(code.lower())
+        return known.name if known else code
+
+    def parent_department(self, code: str | None) -> str:
+        """The name of the department above; empty at the top."""
+        known = self._departments.get(code.lower()) if code is not None else None
+        if known is None or known.parent_id is None:
+            return ""
+        parent = self._department_by_id.get(known.parent_id)
+        return parent.name if parent else ""

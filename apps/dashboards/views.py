@@ -1,0 +1,117 @@
+"""The pages about spend. Each reads its figures and hands them to its template."""
+
+from typing import Any
+
+from django.http import HttpResponse
+
+from apps.dashboards.allocation import Payer, read_allocation
+from apps.dashboards.model_spend import read_spend_by_model
+from apps.dashboards.overview import read_overview
+from apps.dashboards.page import PageRequest, render_live, usage_page
+from apps.dashboards.page_state import Chip, PageState, filter_chips, period_chips, read_state
+from apps.dashboards.periods import DEFAULT_WINDOW, WINDOW_LABELS, read_period, read_window
+from apps.dashboards.reading import Names
+from apps.dashboards.routing import read_routing
+from apps.dashboards.sentences import models_answer
+from apps.usage.selectors import Dimension
+
+PAYERS_DRAWN = 15
+ROUTING_REFRESH_MS = 2_000
+REFRESH_MS = 15_000
+
+
+@usage_page
+def overview(request: PageRequest) -> HttpResponse:
+    # The whole is never narrowed: filters belong to the pages that split it.
+    state = PageState(read_state(request.GET).period, {})
+    report = read_overview(state.period, request.tenant.zone, request.now)
+    context = _context(request, state) | {
+        "report": report,
+        "period": report.period,
+        "answer": report.answer,
+    }
+    return render_live(request, "overview", context)
+
+
+@usage_page
+def models(request: PageRequest) -> HttpResponse:
+    state = read_state(request.GET)
+    zone = request.tenant.zone
+    period = read_period(state.period, zone, request.now)
+    report = read_spend_by_model(
+        period, zone, request.now, state.spend_filters, pace_usd=period.slug == "month"
+    )
+    context = _context(request, state) | {
+        "report": report,
+        "period": period,
+        "answer": models_answer(report.plain_lines),
+    }
+    return render_live(request, "models", context)
+
+
+@usage_page
+def customers(request: PageRequest) -> HttpResponse:
+    return _allocation(request, "customer")
+
+
+@usage_page
+def departments(request: PageRequest) -> HttpResponse:
+    return _allocation(request, "department")
+
+
+def _allocation(request: PageRequest, payer: Payer) -> HttpResponse:
+    state = read_state(request.GET)
+    zone = request.tenant.zone
+    period = read_period(state.period, zone, request.now)
+    report = read_allocation(payer, period, zone, state.spend_filters, drawn=PAYERS_DRAWN)
+    context = _context(request, state) | {
+        "report": report,
+        "period": period,
+        "answer": report.answer,
+    }
+    return render_live(request, "payers", context)
+
+
+@usage_page
+def routing(request: PageRequest) -> HttpResponse:
+    window = read_window(request.GET.get("window", DEFAULT_WINDOW), request.now)
+    report = read_routing(window, request.tenant.zone)
+    context = {
+        "report": report,
+        "answer": report.answer,
+        "chips": [
+            Chip(label, _window_address(request, slug), slug == window.slug)
+            for slug, label in WINDOW_LABELS.items()
+        ],
+        "live_ms": ROUTING_REFRESH_MS,
+        "live_url": _window_address(request, window.slug),
+    }
+    return render_live(request, "routing", context)
+
+
+def _window_address(request: PageRequest, slug: str) -> str:
+    return request.path if slug == DEFAULT_WINDOW else f"{request.path}?window={slug}"
+
+
+def _context(request: PageRequest, state: PageState) -> dict[str, Any]:
+    names = _filter_names(state)
+    return {
+        "state": state,
+        "chips": period_chips(request.path, state),
+        "filter_chips": filter_chips(request.path, state, names),
+        "live_ms": REFRESH_MS,
+        "live_url": request.path + state.query(),
+    }
+
+
+def _filter_names(state: PageState) -> dict[Dimension, str]:
+    """What the values of filters are called, read only where there are some."""
+    if not state.filters.keys() & {"customer", "department"}:
+        return {}
+    names = Names()
+    found: dict[Dimension, str] = {}
+    if "customer" in state.filters:
+        found["customer"] = names.customer(state.filters["customer"])
+    if "department" in state.filters:
+        found["department"] = names.department(state.filters["department"])
+    return found

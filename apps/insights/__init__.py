@@ -1,0 +1,1 @@
+"""What stands out and what is coming: anomalies and forecasts."""

@@ -1,0 +1,72 @@
+"""A rate: one dated price of one meter. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, Literal
+
+Source = Literal["tenant", "catalogue"]
+Kind = Literal["cloud", "local"]
+# Pairs that a request's context must all hold, sorted: (("service_tier", "flex"),).
+When = tuple[tuple[str, str], ...]
+
+DAY_S: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """In force for [effective_from, effective_to), within a daily UTC window, from a tier on.
+
+    `tier_start_tokens`: for requests whose total input is more than this; 0 is the base.
+    `variant_rank`: where variants fit a request at once, the lowest wins.
+    """
+
+    id: int
+    source: Source
+    meter: str
+    price_usd: Decimal
+    unit_quantity: int
+    when: When = ()
+    variant_rank: int = 0
+    tier_start_tokens: int = 0
+    window_start_s: int = 0
+    window_end_s: int = DAY_S
+    effective_from: datetime | None = None
+    effective_to: datetime | None = None
+
+    @property
+    def reference(self) -> str:
+        """How charges name this rate: "catalogue:345"."""
+        return f"{self.source}:{self.id}"
+
+    @property
+    def starts_at_s(self) -> float:
+        return self.effective_from.timestamp() if self.effective_from else float("-inf")
+
+    @property
+    def ends_at_s(self) -> float:
+        return self.effective_to.timestamp() if self.effective_to else float("inf")
+
+    def same_price_line(self, other: "Rate") -> bool:
+        """Whether both price the same thing, so that they may not be in force together."""
+        return (self.meter, self.when, self.tier_start_tokens) == (
+            other.meter,
+            other.when,
+            other.tier_start_tokens,
+        )
+
+    def overlaps(self, other: "Rate") -> bool:
+        """Whether both would be in force for one request at some moment."""
+        return (
+            self.same_price_line(other)
+            and self.starts_at_s < other.ends_at_s
+            and other.starts_at_s < self.ends_at_s
+            and self.window_start_s < other.window_end_s
+            and other.window_start_s < self.window_end_s
+        )
+
+
+def find_overlap(rate: Rate, standing: Iterable[Rate]) -> Rate | None:
+    """The first standing rate that the new one would overlap."""
+    return next((other for other in standing if rate.overlaps(other)), None)

@@ -1,0 +1,184 @@
+"""Rate books in this process's memory: read once a revision, shared by threads. A part of
+selectors: it reads.
+
+The catalogue is one object for all tenants. Whether a newer revision stands is asked once a
+second at most, so every process prices by a change within a second of its commit.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from typing import Any, Final
+
+from django.db import connection, transaction
+from django.db.models import Q
+
+from apps.pricing.core.catalogue import Catalogue, CatalogueModel, CatalogueProvider
+from apps.pricing.core.matching import compile_rule
+from apps.pricing.core.rates import Rate, Source
+from apps.pricing.core.rating import OwnModel, RateBook
+from apps.pricing.models import CatalogueModel as ModelRow
+from apps.pricing.models import CatalogueProvider as ProviderRow
+from apps.pricing.models import CatalogueRate, TenantRate
+from apps.tenants.scoping import current_tenant_id
+
+CHECK_EVERY_S: Final = 1.0
+MAX_TENANTS: Final = 1000
+MAX_CATALOGUES: Final = 3
+_COLUMNS: Final = (
+    "id",
+    "meter",
+    "price_usd",
+    "unit_quantity",
+    "when",
+    "variant_rank",
+    "tier_start_tokens",
+    "window_start_s",
+    "window_end_s",
+    "effective_from",
+    "effective_to",
+)
+
+_lock = threading.Lock()
+# By tenant: when its book was last found current (monotonic seconds), and the book.
+_books: dict[int, tuple[float, RateBook]] = {}
+# By revision, the newest few. A revision's number is never used twice, rolled back or not.
+_catalogues: dict[int, Catalogue] = {}
+
+
+def current_rate_book() -> RateBook:
+    """The rates believed now by the tenant in scope."""
+    tenant_id = current_tenant_id()
+    if _changed_in_this_transaction():
+        # What may still be rolled back is for this transaction's eyes only.
+        return _read_book(*_revisions())
+    now = time.monotonic()
+    checked_at, book = _books.get(tenant_id, (now, None))
+    if book is None or now - checked_at >= CHECK_EVERY_S:
+        revisions = _revisions()
+        if book is None or (book.catalogue.revision, book.own_revision) != revisions:
+            book = _read_book(*revisions)
+        with _lock:
+            if len(_books) >= MAX_TENANTS and tenant_id not in _books:
+                _books.pop(next(iter(_books)))
+            _books[tenant_id] = (now, book)
+    return book
+
+
+def rate_book_as_of(revision: int) -> RateBook:
+    """The rates as they were believed at that revision; names mean what they mean today."""
+    return RateBook(
+        catalogue=_read_catalogue(revision), own=_read_own(revision), own_revision=revision
+    )
+
+
+class _Forget:
+    """Drops what is remembered of a tenant (None: of all) when a change of rates commits.
+
+    Its presence among the commit hooks tells that the running transaction changed rates.
+    """
+
+    def __init__(self, tenant_id: int | None) -> None:
+        self.tenant_id = tenant_id
+
+    def __call__(self) -> None:
+        with _lock:
+            if self.tenant_id is None:
+                _books.clear()
+            else:
+                _books.pop(self.tenant_id, None)
+
+
+def forget_when_committed(tenant_id: int | None) -> None:
+    """Let this process see a change of rates at once when it commits, and not before."""
+    transaction.on_commit(_Forget(tenant_id))
+
+
+def rate_from_row(source: Source, row: CatalogueRate | TenantRate) -> Rate:
+    return _rate(source, *(getattr(row, column) for column in _COLUMNS))
+
+
+def _changed_in_this_transaction() -> bool:
+    return any(isinstance(hook[1], _Forget) for hook in connection.run_on_commit)
+
+
+def _revisions() -> tuple[int, int]:
+    """(the catalogue's, the tenant's) newest revision; 0 before the first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (SELECT max(revision) FROM pricing_cataloguesync),"
+            " (SELECT max(revision) FROM pricing_raterevision WHERE tenant_id = %s)",
+            [current_tenant_id()],
+        )
+        catalogue, own = cursor.fetchone()
+    return catalogue or 0, own or 0
+
+
+def _read_book(catalogue_revision: int, own_revision: int) -> RateBook:
+    # Held while reading, so that a new catalogue is read once and not by every thread.
+    with _lock:
+        catalogue = _catalogues.get(catalogue_revision)
+        if catalogue is None:
+            catalogue = _read_catalogue(catalogue_revision)
+            if len(_catalogues) >= MAX_CATALOGUES:
+                _catalogues.pop(min(_catalogues))
+            _catalogues[catalogue_revision] = catalogue
+    return RateBook(catalogue=catalogue, own=_read_own(own_revision), own_revision=own_revision)
+
+
+def believed_at(revision: int) -> Q:
+    """The rows that stood at a revision."""
+    return Q(recorded_revision__lte=revision) & (
+        Q(closed_revision__isnull=True) | Q(closed_revision__gt=revision)
+    )
+
+
+def _read_catalogue(revision: int) -> Catalogue:
+    rows: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    query = CatalogueRate.objects.filter(believed_at(revision)).order_by("id")
+    for provider, model, *columns in query.values_list("provider", "model", *_COLUMNS):
+        rows[provider, model].append(tuple(columns))
+    # Few of the models are ever asked for: a model's rates become objects when it is.
+    return Catalogue(
+        revision=revision,
+        providers=_read_providers(),
+        models=_read_models(),
+        read_rates=lambda *model: [_rate("catalogue", *row) for row in rows.get(model, ())],
+    )
+
+
+def _read_providers() -> list[CatalogueProvider]:
+    rows = ProviderRow.objects.order_by("position")
+    return [
+        CatalogueProvider(
+            id=row.id,
+            names=compile_rule(row.name_rule) if row.name_rule else None,
+            model_names=compile_rule(row.model_name_rule) if row.model_name_rule else None,
+            fallbacks=tuple(row.fallbacks),
+        )
+        for row in rows
+    ]
+
+
+def _read_models() -> list[CatalogueModel]:
+    rows = ModelRow.objects.order_by("position").values_list("provider_id", "model", "rule")
+    return [CatalogueModel(provider, model, compile_rule(rule)) for provider, model, rule in rows]
+
+
+def _read_own(revision: int) -> list[OwnModel]:
+    rates: dict[tuple[str, str, str], list[Rate]] = defaultdict(list)
+    query = TenantRate.objects.filter(believed_at(revision)).order_by("provider", "model", "id")
+    for provider, model, kind, *columns in query.values_list(
+        "provider", "model", "kind", *_COLUMNS
+    ):
+        rates[provider, model, kind].append(_rate("tenant", *columns))
+    return [
+        OwnModel(provider, model, "local" if kind == "local" else "cloud", tuple(own))
+        for (provider, model, kind), own in rates.items()
+    ]
+
+
+def _rate(source: Source, *columns: Any) -> Rate:
+    """A Rate from the values of _COLUMNS."""
+    row = dict(zip(_COLUMNS, columns, strict=True))
+    return Rate(source=source, **(row | {"when": tuple(sorted(row["when"].items()))}))

@@ -1,0 +1,136 @@
+"""The only reader of rates, backends and the catalogue."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db.models import Q
+
+from apps.pricing.core.rates import Kind, Source
+from apps.pricing.core.rating import RateCard, ResolvedBackend
+from apps.pricing.models import Backend, CatalogueRate, CatalogueSync, TenantRate
+from apps.pricing.rate_books import believed_at, current_rate_book, rate_book_as_of
+
+__all__ = [
+    "BackendInfo",
+    "CatalogueInfo",
+    "RateInfo",
+    "current_rate_book",
+    "list_backends",
+    "list_rates",
+    "rate_book_as_of",
+    "read_catalogue_info",
+]
+
+MAX_RATES: Final = 1000
+MAX_BACKENDS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class BackendInfo:
+    """`source`: whose rates are on its card; both None while it is unpriced."""
+
+    id: int
+    key: str
+    provider: str
+    model: str
+    kind: Kind
+    name: str
+    discovered: bool
+    created_at: datetime
+    source: Source | None
+    card: RateCard | None
+
+
+@dataclass(frozen=True, slots=True)
+class RateInfo:
+    """One recorded rate. `price_usd` is per `unit_quantity` of the meter's items.
+
+    `id` as charges name it ("tenant:12"); `number` is its own part, for paging and services.
+    """
+
+    id: str
+    number: int
+    source: Source
+    provider: str
+    model: str
+    meter: str
+    price_usd: Decimal
+    unit_quantity: int
+    when: dict[str, str]
+    tier_start_tokens: int
+    window_start_s: int
+    window_end_s: int
+    effective_from: datetime | None
+    effective_to: datetime | None
+    recorded_revision: int
+    closed_revision: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueInfo:
+    revision: int
+    package_version: str
+    synced_at: datetime
+
+
+def list_backends(*, after_key: str = "", limit: int | None = None) -> list[BackendInfo]:
+    """The tenant in scope's backends, by key. Continue with the last key as `after_key`."""
+    book = current_rate_book()
+    rows = Backend.objects.filter(key__gt=after_key).order_by("key")[:limit]
+    return [_backend_info(row, book.resolve(row.provider, row.model)) for row in rows]
+
+
+def list_rates(
+    *,
+    source: Source,
+    provider: str | None = None,
+    model: str | None = None,
+    as_of_revision: int | None = None,
+    after_id: int = 0,
+    limit: int = MAX_RATES,
+) -> list[RateInfo]:
+    """The tenant's own rates or the catalogue's, by id, at most `limit` (and MAX_RATES).
+
+    Those believed now, or at a revision. Continue with the last id as `after_id`.
+    """
+    believed = Q(closed_revision__isnull=True)
+    if as_of_revision is not None:
+        believed = believed_at(as_of_revision)
+    where = {"provider": provider, "model__iexact": model}
+    filters = {name: value for name, value in where.items() if value is not None}
+    rows: Any = (TenantRate if source == "tenant" else CatalogueRate).objects.filter(believed)
+    page = rows.filter(id__gt=after_id, **filters).order_by("id")[: min(limit, MAX_RATES)]
+    return [_rate_info(source, row) for row in page]
+
+
+def read_catalogue_info() -> CatalogueInfo | None:
+    """Which catalogue stands; None before the first sync."""
+    newest = CatalogueSync.objects.order_by("-revision").first()
+    if newest is None:
+        return None
+    return CatalogueInfo(newest.revision, newest.package_version, newest.synced_at)
+
+
+def _backend_info(row: Backend, resolved: ResolvedBackend) -> BackendInfo:
+    return BackendInfo(
+        id=row.pk,
+        key=row.key,
+        provider=row.provider,
+        model=row.model,
+        kind="local" if row.kind == "local" else "cloud",
+        name=row.name,
+        discovered=row.discovered,
+        created_at=row.created_at,
+        source=resolved.source,
+        card=resolved.card,
+    )
+
+
+def _rate_info(source: Source, row: Any) -> RateInfo:
+    columns = {name: getattr(row, name) for name in RateInfo.__slots__ if name not in _NOT_COLUMNS}
+    return RateInfo(id=f"{source}:{row.pk}", number=row.pk, source=source, **columns)
+
+
+_NOT_COLUMNS: Final = ("id", "number", "source")

@@ -1,0 +1,1 @@
+"""Where the next request goes: policy, decisions, planner, what-if, opportunities."""

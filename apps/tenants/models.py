@@ -1,0 +1,156 @@
+"""Who: tenants, people, departments, customers, keys and the audit trail. Private to this app."""
+
+from typing import ClassVar, Self
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+
+from apps.tenants.scoping import TenantManager, TenantModel
+
+
+class UserManager(BaseUserManager["User"]):
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.get(email__iexact=username)
+
+
+class User(AbstractBaseUser):
+    """A person who signs in. Belongs to tenants through Member."""
+
+    email = models.EmailField(unique=True)
+    name = models.CharField(max_length=200, blank=True)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField()
+
+    USERNAME_FIELD = "email"
+    objects = UserManager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("email"), name="user_email_once")]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Tenant(models.Model):
+    """An organisation; owns everything below. Its own wall is on its id."""
+
+    slug = models.SlugField(unique=True)
+    name = models.CharField(max_length=200)
+    time_zone = models.CharField(max_length=64)
+    currency = models.CharField(max_length=3, default="USD")
+    created_at = models.DateTimeField()
+
+    objects: ClassVar[TenantManager[Self]] = TenantManager(tenant_column="id")
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(currency__regex="^[A-Z]{3}$"), name="tenant_iso_currency"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Department(TenantModel):
+    """A cost centre, in a tree. `code` is what routers send; case does not matter."""
+
+    code = models.CharField(max_length=100)
+    name = models.CharField(max_length=200)
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT)
+    # True when usage named it before any person did.
+    discovered = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint("tenant", Lower("code"), name="department_code_once"),
+            models.CheckConstraint(
+                condition=Q(parent__isnull=True) | ~Q(parent=F("id")),
+                name="department_not_own_parent",
+            ),
+        ]
+
+
+class Customer(TenantModel):
+    """Whom the tenant serves. `external_id` is what routers send, as it is."""
+
+    class Tier(models.TextChoices):
+        FREE = "free"
+        STANDARD = "standard"
+        PREMIUM = "premium"
+        ENTERPRISE = "enterprise"
+
+    external_id = models.CharField(max_length=200)
+    name = models.CharField(max_length=200)
+    tier = models.CharField(max_length=20, choices=Tier.choices, default=Tier.STANDARD)
+    discovered = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "external_id"], name="customer_id_once"),
+            models.CheckConstraint(
+                condition=Q(tier__in=["free", "standard", "premium", "enterprise"]),
+                name="customer_tier_known",
+            ),
+        ]
+
+
+class Member(TenantModel):
+    """A person in a tenant, in one role."""
+
+    class Role(models.TextChoices):
+        VIEWER = "viewer"
+        ADMIN = "admin"
+        OWNER = "owner"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE)
+    role = models.CharField(max_length=10, choices=Role.choices)
+    created_at = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "user"], name="member_once"),
+            models.CheckConstraint(
+                condition=Q(role__in=["viewer", "admin", "owner"]), name="member_role_known"
+            ),
+        ]
+
+
+class ApiKey(TenantModel):
+    """A router's key. The secret is shown once; only its SHA-256 is kept."""
+
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=16)
+    secret_hash = models.BinaryField(max_length=32, unique=True)
+    scopes = ArrayField(models.CharField(max_length=10))
+    created_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(scopes__contained_by=["ingest", "route", "read"]) & ~Q(scopes=[]),
+                name="api_key_scopes_known",
+            )
+        ]
+
+
+class AuditEntry(TenantModel):
+    """Who changed what, when, from what to what. Never changed itself."""
+
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=200)
+    action = models.CharField(max_length=60)
+    subject = models.CharField(max_length=200)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+
+    class Meta(TenantModel.Meta):
+        indexes = [models.Index(fields=["tenant", "-at"], name="audit_by_time")]

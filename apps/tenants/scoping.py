@@ -1,0 +1,93 @@
+"""The wall between tenants: one scope at a time, in Python and in PostgreSQL at once.
+
+Inside `tenant_scope(id)` the managers of tenant models see that tenant alone, and the database's
+row-level security agrees. Outside it the managers raise and the database shows no rows.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar, Self, TypeVar
+
+from django.db import connection, models, transaction
+
+from apps.tenants.errors import CrossTenantError, UnscopedQueryError
+
+SETTING = "costboard.tenant_id"
+_current: ContextVar[int | None] = ContextVar("current_tenant_id", default=None)
+ModelT = TypeVar("ModelT", bound=models.Model)
+
+
+def current_tenant_id() -> int:
+    """The tenant in scope. Raises UnscopedQueryError outside every scope."""
+    tenant_id = _current.get()
+    if tenant_id is None:
+        raise UnscopedQueryError
+    return tenant_id
+
+
+@contextmanager
+def tenant_scope(tenant_id: int) -> Iterator[None]:
+    """One transaction in which all reads and writes belong to this tenant.
+
+    Scopes nest for the same tenant (a savepoint); another tenant's raises CrossTenantError.
+    """
+    outer = _current.get()
+    if outer not in (None, tenant_id):
+        raise CrossTenantError(outer, tenant_id)
+    with transaction.atomic():
+        if outer is None:
+            _tell_database(str(tenant_id))
+        token = _current.set(tenant_id)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+        if outer is None and connection.in_atomic_block:
+            # A transaction around this scope (a test's) must not inherit it.
+            _tell_database("")
+
+
+def _tell_database(value: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, value])
+
+
+class TenantQuerySet(models.QuerySet[ModelT, ModelT]):
+    def create(self, **kwargs: Any) -> ModelT:
+        if self.model._meta.model_name != "tenant":
+            kwargs.setdefault("tenant_id", current_tenant_id())
+        return super().create(**kwargs)
+
+
+class TenantManager(models.Manager[ModelT]):
+    """The only door to a tenant's rows; raises UnscopedQueryError outside a scope."""
+
+    def __init__(self, tenant_column: str = "tenant_id") -> None:
+        super().__init__()
+        self.tenant_column = tenant_column
+
+    def get_queryset(self) -> TenantQuerySet[ModelT]:
+        queryset: TenantQuerySet[ModelT] = TenantQuerySet(self.model, using=self._db)
+        return queryset.filter(**{self.tenant_column: current_tenant_id()})
+
+    def create(self, **kwargs: Any) -> ModelT:
+        return self.get_queryset().create(**kwargs)
+
+
+class TenantModel(models.Model):
+    """A row that belongs to one tenant. Its migration must `protect` it (see rls.py)."""
+
+    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="+")
+
+    objects: ClassVar[TenantManager[Self]] = TenantManager()
+
+    class Meta:
+        abstract = True
+        base_manager_name = "objects"
+        default_manager_name = "objects"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self.tenant_id != current_tenant_id():
+            raise CrossTenantError(current_tenant_id(), self.tenant_id)
+        super().save(*args, **kwargs)

@@ -1,0 +1,112 @@
+"""The only reader of tenants, people, departments, customers and keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from django.db import connection
+
+from apps.tenants.core.access import KeyIdentity, hash_secret
+from apps.tenants.models import ApiKey, Customer, Department, Member, Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class TenantInfo:
+    id: int
+    slug: str
+    name: str
+    time_zone: str
+    currency: str
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    def local_date(self, moment: datetime) -> date:
+        """The tenant's own calendar day at that moment."""
+        return moment.astimezone(self.zone).date()
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    tenant_id: int
+    tenant_name: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerInfo:
+    id: int
+    external_id: str
+    name: str
+    tier: str
+
+
+@dataclass(frozen=True, slots=True)
+class DepartmentInfo:
+    id: int
+    code: str
+    name: str
+    parent_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyInfo:
+    id: int
+    name: str
+    prefix: str
+    scopes: Sequence[str]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def find_key(secret: str) -> KeyIdentity | None:
+    """Whose key this is; None when unknown or revoked. Needs no scope."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM find_api_key(%s)", [hash_secret(secret)])
+        row = cursor.fetchone()
+    return KeyIdentity(row[0], row[1], row[2], frozenset(row[3])) if row else None
+
+
+def list_memberships(user_id: int) -> list[Membership]:
+    """The tenants a person may enter, by name. Needs no scope."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM memberships_of_user(%s)", [user_id])
+        return [Membership(*row) for row in cursor.fetchall()]
+
+
+def list_tenant_ids() -> list[int]:
+    """Every tenant, for work that visits each in turn. Needs no scope."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM every_tenant_id()")
+        return [row[0] for row in cursor.fetchall()]
+
+
+def get_tenant() -> TenantInfo:
+    """The tenant in scope."""
+    row = Tenant.objects.values_list("id", "slug", "name", "time_zone", "currency").get()
+    return TenantInfo(*row)
+
+
+def list_customers() -> list[CustomerInfo]:
+    rows = Customer.objects.order_by("name").values_list("id", "external_id", "name", "tier")
+    return [CustomerInfo(*row) for row in rows]
+
+
+def list_departments() -> list[DepartmentInfo]:
+    rows = Department.objects.order_by("name").values_list("id", "code", "name", "parent_id")
+    return [DepartmentInfo(*row) for row in rows]
+
+
+def list_api_keys() -> list[ApiKeyInfo]:
+    rows = ApiKey.objects.order_by("-created_at", "-id").values_list(
+        "id", "name", "prefix", "scopes", "created_at", "revoked_at"
+    )
+    return [ApiKeyInfo(*row) for row in rows]
+
+
+def list_members() -> list[tuple[str, str, str]]:
+    """(e-mail, name, role) of the people in the tenant in scope."""
+    rows = Member.objects.order_by("user__email").values_list("user__email", "user__name", "role")
+    return list(rows)

@@ -1,0 +1,173 @@
+"""The only writer of tenants, people, departments, customers, keys and the audit trail."""
+
+import secrets
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from zoneinfo import available_timezones
+
+from django.db import connection
+from django.utils.text import slugify
+
+from apps.tenants.core.access import KEY_PREFIX, ROLES, SCOPES, SHOWN_PREFIX_LENGTH, hash_secret
+from apps.tenants.errors import DepartmentCycleError, InvalidTenantInputError
+from apps.tenants.models import ApiKey, AuditEntry, Customer, Department, Member, Tenant, User
+from apps.tenants.scoping import current_tenant_id, tenant_scope
+
+MAX_DEPARTMENT_DEPTH = 10
+
+
+def create_tenant(
+    *, name: str, time_zone: str, now: datetime, currency: str = "USD", slug: str = ""
+) -> int:
+    """Create an organisation and return its id."""
+    if time_zone not in available_timezones():
+        raise InvalidTenantInputError(
+            f"{time_zone!r} is not an IANA time zone such as Europe/Berlin", field="time_zone"
+        )
+    with connection.cursor() as cursor:
+        # The wall asks for the scope before the row exists, so its id comes first.
+        cursor.execute("SELECT nextval(pg_get_serial_sequence('tenants_tenant', 'id'))")
+        (tenant_id,) = cursor.fetchone()
+    with tenant_scope(tenant_id):
+        Tenant.objects.create(
+            id=tenant_id,
+            slug=slug or f"{slugify(name)[:40]}-{tenant_id}",
+            name=name,
+            time_zone=time_zone,
+            currency=currency,
+            created_at=now,
+        )
+    return int(tenant_id)
+
+
+def create_user(*, email: str, password: str, now: datetime, name: str = "") -> int:
+    """Create a person who can sign in and return their id. The e-mail is kept in lower case."""
+    user = User(email=email.strip().lower(), name=name, created_at=now)
+    user.set_password(password)
+    user.save()
+    return user.pk
+
+
+def add_member(*, user_id: int, role: str, now: datetime) -> None:
+    """Give a person a role in the tenant in scope."""
+    if role not in ROLES:
+        raise InvalidTenantInputError(f"role is {role!r}; it is one of {ROLES}", field="role")
+    Member.objects.create(user_id=user_id, role=role, created_at=now)
+
+
+def create_department(
+    *, code: str, name: str, now: datetime, parent_code: str | None = None
+) -> int:
+    """Add a cost centre to the tenant in scope and return its id."""
+    parent = Department.objects.get(code__iexact=parent_code) if parent_code else None
+    return Department.objects.create(code=code, name=name, parent=parent, created_at=now).pk
+
+
+def move_department(*, code: str, parent_code: str | None) -> None:
+    """Hang a department below another. Raises DepartmentCycleError below itself."""
+    department = Department.objects.select_for_update().get(code__iexact=code)
+    parent = Department.objects.get(code__iexact=parent_code) if parent_code else None
+    ancestor, depth = parent, 0
+    while ancestor is not None:
+        depth += 1
+        if ancestor.pk == department.pk or depth > MAX_DEPARTMENT_DEPTH:
+            raise DepartmentCycleError(
+                f"{code} cannot hang below {parent_code}: a department is not its own ancestor,"
+                f" and the tree is at most {MAX_DEPARTMENT_DEPTH} deep",
+                field="parent",
+            )
+        ancestor = ancestor.parent
+    department.parent = parent
+    department.save(update_fields=["parent"])
+
+
+def create_customer(*, external_id: str, name: str, tier: str, now: datetime) -> int:
+    """Add a customer to the tenant in scope and return its id."""
+    return Customer.objects.create(external_id=external_id, name=name, tier=tier, created_at=now).pk
+
+
+def ensure_departments(codes: Iterable[str], *, now: datetime) -> dict[str, int]:
+    """Ids of the departments that usage names, by the code as given; unseen ones are added."""
+    wanted = set(codes)
+    Department.objects.bulk_create(
+        [
+            Department(
+                tenant_id=current_tenant_id(), code=code, name=code, discovered=True, created_at=now
+            )
+            for code in sorted({c.lower(): c for c in sorted(wanted)}.values())
+        ],
+        ignore_conflicts=True,
+    )
+    by_code = {code.lower(): pk for pk, code in Department.objects.values_list("id", "code")}
+    return {code: by_code[code.lower()] for code in wanted}
+
+
+def ensure_customers(external_ids: Iterable[str], *, now: datetime) -> dict[str, int]:
+    """Ids of the customers that usage names; unseen ones are added in the standard tier."""
+    wanted = set(external_ids)
+    Customer.objects.bulk_create(
+        [
+            Customer(
+                tenant_id=current_tenant_id(),
+                external_id=external_id,
+                name=external_id,
+                discovered=True,
+                created_at=now,
+            )
+            for external_id in sorted(wanted)
+        ],
+        ignore_conflicts=True,
+    )
+    rows = Customer.objects.filter(external_id__in=wanted).values_list("external_id", "id")
+    return dict(rows)
+
+
+def issue_api_key(*, name: str, scopes: Iterable[str], actor: str, now: datetime) -> str:
+    """Make a key for the tenant in scope. The returned secret is never to be had again."""
+    chosen = [scope for scope in SCOPES if scope in set(scopes)]
+    unknown = set(scopes) - set(SCOPES)
+    if unknown or not chosen:
+        raise InvalidTenantInputError(
+            f"scopes are some of {', '.join(SCOPES)}; got {sorted(scopes)}", field="scopes"
+        )
+    secret = KEY_PREFIX + secrets.token_urlsafe(32)
+    key = ApiKey.objects.create(
+        name=name,
+        prefix=secret[:SHOWN_PREFIX_LENGTH],
+        secret_hash=hash_secret(secret),
+        scopes=chosen,
+        created_at=now,
+    )
+    record_audit(
+        actor=actor,
+        action="api_key.issued",
+        subject=f"api_key:{key.pk}",
+        after={"name": name, "scopes": chosen},
+        now=now,
+    )
+    return secret
+
+
+def revoke_api_key(*, api_key_id: int, actor: str, now: datetime) -> None:
+    """Refuse this key from now on. Revoking twice changes nothing."""
+    changed = ApiKey.objects.filter(pk=api_key_id, revoked_at=None).update(revoked_at=now)
+    if changed:
+        record_audit(
+            actor=actor, action="api_key.revoked", subject=f"api_key:{api_key_id}", now=now
+        )
+
+
+def record_audit(
+    *,
+    actor: str,
+    action: str,
+    subject: str,
+    now: datetime,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    """Write down who did what, in the caller's transaction."""
+    AuditEntry.objects.create(
+        at=now, actor=actor, action=action, subject=subject, before=before, after=after
+    )

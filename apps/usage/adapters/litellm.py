@@ -1,0 +1,223 @@
+"""LiteLLM's `generic_api` callback: its StandardLoggingPayload, about 12 KB an event.
+
+Only the fields below are ever decoded: prompts and answers stay bytes. LiteLLM writes what it does
+not know as "", null or {}, so every field takes any type and is read with care.
+"""
+
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from apps.usage.adapters import loose
+from apps.usage.adapters.rows import RowDecoder, parse_rows
+from apps.usage.core.events import MAX_ID_LENGTH, InvalidUsageError, Parsed, UsageEvent
+from apps.usage.core.provider_usage import TokenBuckets, normalise_raw_usage, read_openai_chat
+
+SOURCE: Final = "litellm"
+
+Anything = str | float | bool | list[Any] | None
+
+
+class _Metadata(msgspec.Struct, gc=False):
+    usage_object: dict[str, Any] | Anything = None
+    spend_logs_metadata: dict[str, Any] | Anything = None
+    user_api_key_team_alias: Any = None
+    user_api_key_team_id: Any = None
+    user_api_key_org_alias: Any = None
+    user_api_key_org_id: Any = None
+    user_api_key_project_alias: Any = None
+    user_api_key_project_id: Any = None
+    user_api_key_user_id: Any = None
+    user_api_key_end_user_id: Any = None
+
+
+class _Response(msgspec.Struct, gc=False):
+    model: Any = None
+
+
+class _Error(msgspec.Struct, gc=False):
+    error_code: Any = None
+    error_class: Any = None
+    llm_provider: Any = None
+
+
+class LiteLLMCall(msgspec.Struct, gc=False, rename={"start_time": "startTime",
+    "end_time": "endTime", "completion_start_time": "completionStartTime"}):  # fmt: skip
+    """What is wanted of one StandardLoggingPayload."""
+
+    litellm_call_id: Any = None
+    id: Any = None
+    status: Any = None
+    custom_llm_provider: Any = None
+    model: Any = None
+    model_group: Any = None
+    response: _Response | Anything = None
+    start_time: Any = None
+    end_time: Any = None
+    completion_start_time: Any = None
+    response_time: Any = None
+    stream: Any = None
+    cache_hit: Any = None
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    total_tokens: Any = None
+    response_cost: Any = None
+    end_user: Any = None
+    request_tags: Any = None
+    metadata: _Metadata | Anything = None
+    error_information: _Error | Anything = None
+
+
+_DECODER: Final = RowDecoder(LiteLLMCall, id_key="litellm_call_id", lenient=True)
+_NO_METADATA: Final = _Metadata()
+_NO_ERROR: Final = _Error()
+
+
+def parse_litellm(body: bytes) -> Parsed:
+    """An array (LiteLLM's default), NDJSON, or a single payload.
+
+    Raises InvalidUsageError when the body has no row that is JSON, or none at all.
+    """
+    return parse_rows(_DECODER.decode(body), _to_event, _id_of)
+
+
+def _id_of(call: LiteLLMCall) -> str | None:
+    return loose.first_text(call.litellm_call_id, call.id)
+
+
+def _to_event(call: LiteLLMCall) -> UsageEvent:
+    metadata = call.metadata if isinstance(call.metadata, _Metadata) else _NO_METADATA
+    error = call.error_information if isinstance(call.error_information, _Error) else _NO_ERROR
+    failed = call.status == "failure"
+    provider = _provider_of(call, error)
+    model, requested_model = choose_models(
+        provider,
+        answered=call.response.model if isinstance(call.response, _Response) else None,
+        deployed=call.model,
+        asked_for=call.model_group,
+    )
+    cost_usd = loose.usd(call.response_cost)
+    tokens = _tokens_of(call, metadata, provider, costs_nothing=failed and not cost_usd)
+    spend_logs = metadata.spend_logs_metadata
+    labels = spend_logs if isinstance(spend_logs, dict) else {}
+    return UsageEvent(
+        source=SOURCE,
+        event_id=loose.required_text(
+            call.litellm_call_id or call.id, field="litellm_call_id", max_length=MAX_ID_LENGTH
+        ),
+        occurred_at=loose.moment_from_seconds(call.start_time, field="startTime"),
+        provider=provider,
+        model=model,
+        uncached_input_tokens=tokens.uncached_input_tokens,
+        cache_read_tokens=tokens.cache_read_tokens,
+        cache_write_5m_tokens=tokens.cache_write_5m_tokens,
+        cache_write_1h_tokens=tokens.cache_write_1h_tokens,
+        output_tokens=tokens.output_tokens,
+        reasoning_tokens=tokens.reasoning_tokens,
+        requested_model=requested_model,
+        customer=loose.first_text(call.end_user, metadata.user_api_key_end_user_id),
+        department=_department_of(metadata, labels),
+        user=loose.text(metadata.user_api_key_user_id),
+        project=loose.first_text(
+            metadata.user_api_key_project_alias,
+            metadata.user_api_key_project_id,
+            labels.get("project"),
+        ),
+        environment=loose.text(labels.get("environment")),
+        task=loose.text(labels.get("task")),
+        tags=_tags_of(call, labels),
+        status=_failure_of(error) if failed else "success",
+        latency_ms=loose.milliseconds_between(call.start_time, call.end_time)
+        or loose.milliseconds_from_seconds(call.response_time),
+        time_to_first_token_ms=(
+            loose.milliseconds_between(call.start_time, call.completion_start_time)
+            if call.stream is True
+            else None
+        ),
+        reported_cost_usd=_known_cost(cost_usd, tokens),
+    )
+
+
+def choose_models(
+    provider: str, *, answered: object, deployed: object, asked_for: object
+) -> tuple[str, str | None]:
+    """(model, requested_model) of LiteLLM's three names.
+
+    The proxy writes the group's alias over the model that answered; then the deployment's own name
+    is the provider's. Names that differ by their provider prefix only are the same.
+    """
+    answered, deployed, asked_for = (
+        loose.bare_model(name.strip(), provider) if isinstance(name, str) else ""
+        for name in (answered, deployed, asked_for)
+    )
+    is_alias = bool(deployed) and answered == asked_for
+    model = loose.required_text(
+        (deployed if is_alias else answered or deployed) or asked_for, field="model"
+    )
+    return model, loose.text(asked_for or deployed)
+
+
+def _provider_of(call: LiteLLMCall, error: _Error) -> str:
+    """As reported; of a call refused before a provider was chosen, as far as its model tells."""
+    reported = loose.first_text(call.custom_llm_provider, error.llm_provider)
+    if reported is not None:
+        return reported
+    model = call.model if isinstance(call.model, str) else ""
+    prefix, slash, _ = model.partition("/")
+    return (slash and loose.text(prefix)) or loose.provider_of_model(model)
+
+
+def _tokens_of(
+    call: LiteLLMCall, metadata: _Metadata, provider: str, *, costs_nothing: bool
+) -> TokenBuckets:
+    if costs_nothing or call.cache_hit is True:
+        return TokenBuckets()  # a failure, or LiteLLM's own cache: no provider was paid
+    reported = metadata.usage_object
+    usage = loose.whole_counts(reported) if isinstance(reported, dict) else {}
+    totals = {
+        "prompt_tokens": call.prompt_tokens,
+        "completion_tokens": call.completion_tokens,
+        "total_tokens": call.total_tokens,
+    }
+    usage |= {key: loose.whole(value) for key, value in totals.items() if value or key not in usage}
+    try:
+        if not usage["prompt_tokens"] and "input_tokens" in usage:
+            return normalise_raw_usage(
+                provider, {k: v for k, v in usage.items() if k not in totals}
+            )
+        return read_openai_chat(provider, usage, check_total=False)
+    except InvalidUsageError as refused:
+        field = (refused.field or "").removeprefix("raw_usage").removeprefix("usage")
+        raise InvalidUsageError(
+            refused.code, refused.detail, field=f"metadata.usage_object{field}"
+        ) from refused
+
+
+def _department_of(metadata: _Metadata, labels: dict[str, Any]) -> str | None:
+    return loose.first_text(
+        metadata.user_api_key_team_alias,
+        metadata.user_api_key_team_id,
+        metadata.user_api_key_org_alias,
+        metadata.user_api_key_org_id,
+        labels.get("department"),
+        labels.get("team"),
+        labels.get("cost_center"),
+    )
+
+
+def _tags_of(call: LiteLLMCall, labels: dict[str, Any]) -> dict[str, str] | None:
+    given = call.request_tags if isinstance(call.request_tags, list) else []
+    asked_for = [t for t in given if not (isinstance(t, str) and t.startswith("User-Agent:"))]
+    from_cache = {"litellm_cache": "hit"} if call.cache_hit is True else {}
+    return loose.tags(from_cache, asked_for, labels)
+
+
+def _failure_of(error: _Error) -> str:
+    return loose.first_text(error.error_code, error.error_class) or "failure"
+
+
+def _known_cost(cost_usd: Decimal | None, tokens: TokenBuckets) -> Decimal | None:
+    """LiteLLM's cost; it writes 0 for a price it does not know, and unknown is never zero."""
+    is_used = tokens != TokenBuckets()
+    return None if is_used and not cost_usd else cost_usd

@@ -1,0 +1,214 @@
+"""OTLP/HTTP traces: GenAI spans of every emitter as usage events.
+
+Spans that are not calls of a model are left out in silence; a call that cannot be counted is a
+rejection, whose index is the span's place in the body.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from apps.usage.adapters import loose
+from apps.usage.adapters import otlp_keys as keys
+from apps.usage.adapters.otlp_attribution import attribute
+from apps.usage.adapters.otlp_dialects import (
+    has_failed,
+    has_usage,
+    is_call,
+    read_cost_usd,
+    read_failure,
+    read_first_token_ms,
+    read_models,
+    read_provider,
+    read_tokens,
+)
+from apps.usage.adapters.otlp_spans import Span, read_json, read_protobuf
+from apps.usage.adapters.rows import reject
+from apps.usage.core.events import MAX_ID_LENGTH, InvalidUsageError, Parsed, UsageEvent
+from apps.usage.core.provider_usage import TokenBuckets
+
+SOURCE: Final = "otlp"
+LITELLM_SOURCE: Final = "litellm"
+JSON: Final = "application/json"
+PROTOBUF_TYPES: Final = frozenset({"", "application/x-protobuf", "application/protobuf"})
+Place = tuple[str, str]  # trace id, span id
+# How far up a trace is looked for a span that repeats another's call.
+MAX_ANCESTORS: Final = 32
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A span that counts, with its place in the body."""
+
+    index: int
+    span: Span
+    event: UsageEvent
+
+
+def parse_otlp_traces(body: bytes, content_type: str) -> Parsed:
+    """An ExportTraceServiceRequest, protobuf or JSON; an empty one is fine.
+
+    Raises InvalidUsageError when the body is not one, or the content type neither.
+    """
+    spans = list(_read_spans(body, content_type))
+    parsed = Parsed(events=[], indexes=[], rejections=[])
+    calls = []
+    for index, span in enumerate(spans):
+        if isinstance(span, InvalidUsageError):
+            parsed.rejections.append(reject(index, span, None))
+        elif is_call(span):
+            try:
+                calls.append(Call(index=index, span=span, event=_to_event(span)))
+            except InvalidUsageError as error:
+                parsed.rejections.append(reject(index, error, span.span_id or None))
+    for call in _without_repeats(calls, [span for span in spans if isinstance(span, Span)]):
+        parsed.events.append(call.event)
+        parsed.indexes.append(call.index)
+    return parsed
+
+
+def ok_response(content_type: str, rejected_count: int, message: str) -> bytes:
+    """An ExportTraceServiceResponse in the request's content type.
+
+    As OTLP prescribes, `partial_success` is set only when there is something to tell.
+    """
+    tells = bool(rejected_count or message)
+    if _media_type(content_type) == JSON:
+        partial = {"rejectedSpans": str(rejected_count), "errorMessage": message}
+        return msgspec.json.encode({"partialSuccess": partial} if tells else {})
+    response = ExportTraceServiceResponse()
+    if tells:
+        response.partial_success.rejected_spans = rejected_count
+        response.partial_success.error_message = message
+    return response.SerializeToString()
+
+
+def _read_spans(body: bytes, content_type: str) -> Iterable[Span | InvalidUsageError]:
+    media_type = _media_type(content_type)
+    if media_type == JSON:
+        return read_json(body) if body.strip() else ()
+    if media_type in PROTOBUF_TYPES:
+        return read_protobuf(body)
+    raise InvalidUsageError(
+        "unsupported_media_type",
+        "send OTLP as application/x-protobuf or application/json",
+        field="Content-Type",
+    )
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _to_event(span: Span) -> UsageEvent:
+    provider = read_provider(span)
+    model, requested_model = read_models(span, provider)
+    tokens = read_tokens(span, provider) if has_usage(span) else TokenBuckets()
+    source, event_id = _identity_of(span)
+    whose = attribute(span)
+    return UsageEvent(
+        source=source,
+        event_id=event_id,
+        occurred_at=_start_of(span),
+        provider=provider,
+        model=model,
+        uncached_input_tokens=tokens.uncached_input_tokens,
+        cache_read_tokens=tokens.cache_read_tokens,
+        cache_write_5m_tokens=tokens.cache_write_5m_tokens,
+        cache_write_1h_tokens=tokens.cache_write_1h_tokens,
+        output_tokens=tokens.output_tokens,
+        reasoning_tokens=tokens.reasoning_tokens,
+        requested_model=requested_model,
+        customer=whose.customer,
+        department=whose.department,
+        user=whose.user,
+        project=whose.project,
+        environment=whose.environment,
+        task=whose.task,
+        tags=whose.tags,
+        status=read_failure(span) if has_failed(span) else "success",
+        latency_ms=_latency_ms(span),
+        time_to_first_token_ms=read_first_token_ms(span),
+        reported_cost_usd=loose.usd(read_cost_usd(span)),
+    )
+
+
+def _identity_of(span: Span) -> tuple[str, str]:
+    """(source, id). LiteLLM's call id is the one its generic_api callback sends, too."""
+    call_id = span.attributes.get(keys.LITELLM_CALL_ID)
+    if call_id:
+        field = keys.LITELLM_CALL_ID
+        return LITELLM_SOURCE, loose.required_text(call_id, field=field, max_length=MAX_ID_LENGTH)
+    if len(span.trace_id) != 32 or len(span.span_id) != 16 or not span.span_id.strip("0"):
+        raise InvalidUsageError(
+            "missing_field", "send traceId (16 bytes) and spanId (8 bytes)", field="spanId"
+        )
+    return SOURCE, span.trace_id + span.span_id
+
+
+def _start_of(span: Span) -> datetime:
+    field = "startTimeUnixNano"
+    if not span.start_ns:
+        raise InvalidUsageError("missing_field", f"send {field}", field=field)
+    return loose.moment_from_nanoseconds(span.start_ns, field=field)
+
+
+def _latency_ms(span: Span) -> int | None:
+    if span.end_ns > span.start_ns:
+        return loose.milliseconds((span.end_ns - span.start_ns) / 1e6)
+    return loose.milliseconds_from_seconds(span.attributes.get(keys.DURATION_SECONDS))
+
+
+def _without_repeats(calls: list[Call], spans: list[Span]) -> list[Call]:
+    """Each call once, where two instrumentations of one client both made a span of it.
+
+    Two calls are one when one span lies within the other and they tell the same response, or of the
+    same totals where one names no response; the one that tells more is kept. So are two spans of
+    one LiteLLM call.
+    """
+    parents = {(s.trace_id, s.span_id): (s.trace_id, s.parent_span_id) for s in spans}
+    by_place = {(call.span.trace_id, call.span.span_id): call for call in calls}
+    repeated: set[int] = set()
+    litellm_ids: set[str] = set()
+    for call in calls:
+        if call.event.source == LITELLM_SOURCE:
+            if call.event.event_id in litellm_ids:
+                repeated.add(call.index)
+            litellm_ids.add(call.event.event_id)
+        for place in _ancestors(call.span, parents):
+            outer = by_place.get(place)
+            if outer is not None and _tell_of_one_call(call, outer):
+                repeated.add(min(outer, call, key=_telling).index)
+    return [call for call in calls if call.index not in repeated]
+
+
+def _ancestors(span: Span, parents: dict[Place, Place]) -> Iterator[Place]:
+    here = place = (span.trace_id, span.span_id)
+    for _ in range(MAX_ANCESTORS):
+        if (above := parents.get(place)) is None or above == here:
+            return
+        yield above
+        place = above
+
+
+def _tell_of_one_call(one: Call, other: Call) -> bool:
+    ids = {call.span.attributes.get(keys.RESPONSE_ID[0]) for call in (one, other)}
+    if None not in ids:
+        return len(ids) == 1
+    totals = {(c.event.input_tokens, c.event.output_tokens, c.event.status) for c in (one, other)}
+    return len(totals) == 1
+
+
+def _telling(call: Call) -> int:
+    event = call.event
+    return sum(
+        bool(count)
+        for count in (
+            event.cache_read_tokens,
+            event.cache_write_5m_tokens + event.cache_write_1h_tokens,
+            event.cache_write_1h_tokens,
+            event.reasoning_tokens,
+        )
+    )

@@ -1,0 +1,290 @@
+"""Usage over HTTP: the doors routers post to, and spend."""
+
+import csv
+import io
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, get_args
+
+import msgspec
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from ninja import Router, Schema
+
+from apps.pricing.core.money import plain_decimal
+from apps.tenants.authentication import ApiRequest, KeyAuth
+from apps.tenants.problems import Problem
+from apps.tenants.scoping import tenant_scope
+from apps.tenants.selectors import TenantInfo, get_tenant
+from apps.usage.adapters.litellm import parse_litellm
+from apps.usage.adapters.native import parse_native
+from apps.usage.core.admission import MAX_ROWS
+from apps.usage.core.events import InvalidUsageError, Parsed
+from apps.usage.http_body import read_body
+from apps.usage.selectors import (
+    MEASURES,
+    Dimension,
+    Interval,
+    Spend,
+    SpendQuery,
+    SpendRow,
+    read_spend,
+)
+from apps.usage.services import IngestOutcome, ingest_events
+
+router = Router(tags=["usage"])
+_encode = msgspec.json.Encoder().encode
+
+
+class RejectionOut(Schema):
+    index: int
+    id: str | None
+    code: str
+    field: str | None
+    detail: str
+
+
+class IngestOut(Schema):
+    """`rejected` names each row that was not taken; the others are in the ledger."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[RejectionOut]
+
+
+def parse_body(parse: Callable[[bytes], Parsed], body: bytes) -> Parsed:
+    """Read a body as a dialect. Raises Problem 400 if it is none, 413 past MAX_ROWS."""
+    try:
+        parsed = parse(body)
+    except InvalidUsageError as error:
+        raise Problem(400, error.code, error.detail, field=error.field) from error
+    rows = len(parsed.events) + len(parsed.rejections)
+    if rows > MAX_ROWS:
+        raise Problem(
+            413,
+            "too_many_rows",
+            f"the body has {rows} rows; at most {MAX_ROWS} are taken at once",
+            limit_rows=MAX_ROWS,
+        )
+    return parsed
+
+
+def _ingest(request: ApiRequest, parse: Callable[[bytes], Parsed]) -> HttpResponse:
+    parsed = parse_body(parse, read_body(request))
+    outcome = ingest_events(request.auth, parsed, now=timezone.now())
+    if outcome.rejected and not (outcome.accepted or outcome.duplicates):
+        raise _nothing_taken(outcome)
+    return HttpResponse(_encode(outcome), content_type="application/json")
+
+
+def _nothing_taken(outcome: IngestOutcome) -> Problem:
+    first = outcome.rejected[0]
+    return Problem(
+        422,
+        "no_row_accepted",
+        f"none of {len(outcome.rejected)} rows was taken; row {first.index}: {first.detail}",
+        field=first.field,
+        accepted=0,
+        duplicates=0,
+        rejected=msgspec.to_builtins(outcome.rejected),
+    )
+
+
+def _body_of(*content: dict[str, Any]) -> dict[str, Any]:
+    schema = {"oneOf": list(content)}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": schema},
+                "application/x-ndjson": {"schema": {"type": "string"}},
+            },
+        }
+    }
+
+
+EVENT_SCHEMA = {
+    "type": "object",
+    "required": ["id", "timestamp", "provider", "model"],
+    "description": "See docs/integrations/native.md; `usage` or `raw_usage` is required.",
+}
+
+
+@router.post(
+    "/usage/events",
+    auth=KeyAuth("ingest"),
+    response=IngestOut,
+    openapi_extra=_body_of(EVENT_SCHEMA, {"type": "array", "items": EVENT_SCHEMA}),
+)
+def post_events(request: ApiRequest) -> HttpResponse:
+    """Take usage events: one object, an array, or NDJSON. 422 when no row is good."""
+    return _ingest(request, parse_native)
+
+
+@router.post(
+    "/usage/litellm",
+    auth=KeyAuth("ingest"),
+    response=IngestOut,
+    openapi_extra=_body_of({"type": "object"}, {"type": "array", "items": {"type": "object"}}),
+)
+def post_litellm(request: ApiRequest) -> HttpResponse:
+    """Take what LiteLLM's `generic_api` callback sends: array, NDJSON or single."""
+    return _ingest(request, parse_litellm)
+
+
+class SpendRowOut(Schema):
+    cost_usd: str
+    requests: int
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    unpriced_requests: int
+
+
+class SpendOut(Schema):
+    """`rows` also carry the dimensions grouped by, and `bucket` when there is an interval."""
+
+    start: str
+    end: str
+    currency: str
+    total: SpendRowOut
+    rows: list[dict[str, Any]]
+
+
+@router.get("/spend", auth=KeyAuth("read"), response=SpendOut)
+def get_spend(
+    request: ApiRequest,
+    group_by: str = "",
+    interval: str | None = None,
+    format: str = "json",  # noqa: A002
+) -> HttpResponse:
+    """Sum spend and volume from `from` to before `to` (dates in the tenant's time zone, or
+    RFC 3339 instants, widened to whole quarter hours; default: the month so far).
+
+    `group_by`: comma-separated dimensions. `interval`: minute, hour, day or month. Any dimension
+    is a filter: `model=gpt-5&model=o3`; an empty value means not attributed. `format`: json, csv.
+    """
+    if format not in ("json", "csv"):
+        raise Problem(422, "invalid_format", "format is json or csv", field="format")
+    now = timezone.now()
+    with tenant_scope(request.auth.tenant_id):
+        tenant = get_tenant()
+        query = _spend_query(request, group_by, interval, tenant, now)
+        spend = read_spend(query)
+    if format == "csv":
+        return _as_csv(query, spend)
+    answer = {
+        "start": query.start.astimezone(tenant.zone).isoformat(),
+        "end": query.end.astimezone(tenant.zone).isoformat(),
+        "currency": "USD",
+        "total": _measures(spend.total),
+        "rows": [_row_out(query, row) for row in spend.rows],
+    }
+    return HttpResponse(_encode(answer), content_type="application/json")
+
+
+DIMENSIONS: tuple[str, ...] = get_args(Dimension)
+INTERVALS: tuple[str, ...] = get_args(Interval)
+MAX_GROUPS = 4
+MAX_SPAN = timedelta(days=3660)
+OTHER_PARAMETERS = {"from", "to", "group_by", "interval", "format"}
+
+
+def _spend_query(
+    request: HttpRequest, group_by: str, interval: str | None, tenant: TenantInfo, now: datetime
+) -> SpendQuery:
+    for name in request.GET:
+        if name not in OTHER_PARAMETERS and name not in DIMENSIONS:
+            raise Problem(
+                422,
+                "unknown_parameter",
+                f"{name[:60]!r} is neither a parameter nor a dimension ({', '.join(DIMENSIONS)})",
+                field=name[:60],
+            )
+    groups = tuple(part.strip() for part in group_by.split(",") if part.strip())
+    unknown = [group for group in groups if group not in DIMENSIONS]
+    if unknown or len(set(groups)) != len(groups) or len(groups) > MAX_GROUPS:
+        raise Problem(
+            422,
+            "invalid_group_by",
+            f"group_by takes up to {MAX_GROUPS} different dimensions of {', '.join(DIMENSIONS)}",
+            field="group_by",
+        )
+    if interval is not None and interval not in INTERVALS:
+        raise Problem(
+            422, "invalid_interval", f"interval is one of {', '.join(INTERVALS)}", field="interval"
+        )
+    today = tenant.local_date(now)
+    start = _moment(request, "from", tenant, today.replace(day=1))
+    end = _moment(request, "to", tenant, today + timedelta(days=1))
+    if not start < end or end - start > MAX_SPAN:
+        raise Problem(
+            422,
+            "invalid_range",
+            f"`to` ({end.isoformat()}) must be after `from` ({start.isoformat()}),"
+            " by at most ten years; `to` itself is not included",
+            field="to",
+        )
+    filters = {
+        d: tuple(v or None for v in request.GET.getlist(d)) for d in DIMENSIONS if d in request.GET
+    }
+    return SpendQuery(
+        start=start,
+        end=end,
+        group_by=groups,  # type: ignore[arg-type]
+        interval=interval,  # type: ignore[arg-type]
+        filters=filters,  # type: ignore[arg-type]
+    )
+
+
+def _moment(request: HttpRequest, name: str, tenant: TenantInfo, default: date) -> datetime:
+    given = request.GET.get(name)
+    if not given:
+        return datetime.combine(default, time.min, tenant.zone).astimezone(UTC)
+    try:
+        if len(given) == 10:
+            local = datetime.combine(date.fromisoformat(given), time.min, tenant.zone)
+            return local.astimezone(UTC)
+        # A "+" in a query string arrives as a space.
+        moment = datetime.fromisoformat(given.replace(" ", "+"))
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise Problem(
+        422,
+        "invalid_time",
+        f"`{name}` is a date (2026-11-01, in {tenant.time_zone}) or an RFC 3339 time with offset",
+        field=name,
+    )
+
+
+def _measures(row: SpendRow) -> dict[str, Any]:
+    measures = {name: getattr(row, name) for name in MEASURES}
+    return measures | {"cost_usd": plain_decimal(row.cost_usd)}
+
+
+def _row_out(query: SpendQuery, row: SpendRow) -> dict[str, Any]:
+    labels: dict[str, Any] = dict(row.labels)
+    if query.interval is not None and row.bucket is not None:
+        labels["bucket"] = row.bucket.isoformat()
+    return labels | _measures(row)
+
+
+def _as_csv(query: SpendQuery, spend: Spend) -> HttpResponse:
+    columns = [*query.group_by, *(["bucket"] if query.interval else []), *MEASURES]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows({k: _safe_cell(v) for k, v in _row_out(query, r).items()} for r in spend.rows)
+    response = HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = 'attachment; filename="spend.csv"'
+    return response
+
+
+def _safe_cell(value: Any) -> Any:
+    """A name that a spreadsheet would run as a formula is shown as text instead."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value

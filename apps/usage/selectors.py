@@ -1,0 +1,201 @@
+"""The only reader of ledger and rollups. Spend is read from rollups alone."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from django.db import connection
+
+from apps.pricing.core.money import EXACT
+from apps.pricing.selectors import list_backends
+from apps.tenants.scoping import current_tenant_id
+from apps.tenants.selectors import get_tenant, list_api_keys, list_customers, list_departments
+from apps.usage.spend_sql import COLUMN_OF, choose_source, spend_sql
+
+Dimension = Literal[
+    "model",
+    "provider",
+    "backend",
+    "kind",
+    "customer",
+    "tier",
+    "department",
+    "project",
+    "environment",
+    "task",
+    "router",
+    "status",
+]
+Interval = Literal["minute", "hour", "day", "month"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpendQuery:
+    """What to sum: [start, end) in time, by which dimensions, in which buckets, which rows.
+
+    Buckets are the tenant's local days and months. Filter values are those that rows carry;
+    None among them means "not attributed". Bounds are widened to whole quarter hours, or to
+    minutes with `by_minute` or interval "minute", which reach back 48 hours.
+    """
+
+    start: datetime
+    end: datetime
+    group_by: tuple[Dimension, ...] = ()
+    interval: Interval | None = None
+    filters: Mapping[Dimension, tuple[str | None, ...]] = field(default_factory=dict)
+    by_minute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SpendRow:
+    """Sums over one group. `labels` holds the group's dimension values (None: not attributed)."""
+
+    labels: Mapping[str, str | None]
+    bucket: date | datetime | None
+    cost_usd: Decimal
+    requests: int
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    unpriced_requests: int
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    total: SpendRow
+    rows: list[SpendRow]
+
+
+MEASURES = (
+    "cost_usd",
+    "requests",
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "unpriced_requests",
+)
+NOTHING: tuple[Any, ...] = (Decimal(0), 0, 0, 0, 0, 0, 0)
+
+
+def read_spend(query: SpendQuery) -> Spend:
+    """Sum the tenant in scope's rollups; rows by bucket, then cost, highest first."""
+    tenant = get_tenant()
+    source = choose_source(
+        query.start, query.end, query.interval, tenant.zone, by_minute=query.by_minute
+    )
+    labels = _Labels()
+    columns = sorted({COLUMN_OF[dimension] for dimension in query.group_by})
+    parameters: dict[str, Any] = {
+        "tenant_id": tenant.id,
+        "time_zone": tenant.time_zone,
+        "start": source.start,
+        "end": source.end,
+    }
+    conditions = []
+    for dimension, wanted in query.filters.items():
+        name = f"filter_{dimension}"
+        conditions.append(_condition(COLUMN_OF[dimension], name, has_none=None in wanted))
+        parameters[name] = labels.values_of(dimension, wanted)
+    with connection.cursor() as cursor:
+        cursor.execute(spend_sql(source, query.interval, columns, conditions), parameters)
+        found = cursor.fetchall()
+    sums: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for bucket, *rest in found:
+        values = dict(zip(columns, rest[: len(columns)], strict=True))
+        # Dimensions that share a column (customer, tier) may fold several rows into one.
+        group = (bucket, *(labels.of(d, values[COLUMN_OF[d]]) for d in query.group_by))
+        sums[group] = _add(sums.get(group, NOTHING), rest[len(columns) :])
+    rows = [_row(query.group_by, group, measures) for group, measures in sums.items()]
+    rows.sort(key=lambda row: (str(row.bucket or ""), -row.cost_usd, -row.requests))
+    total = NOTHING
+    for measures in sums.values():
+        total = _add(total, measures)
+    return Spend(total=_row((), (None,), total), rows=rows)
+
+
+def read_last_event_at() -> datetime | None:
+    """The minute (quarter hour, if older than two days) of the newest event rolled up."""
+    for table in ("usage_rollup_minute", "usage_rollup_quarter_hour"):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT bucket FROM {table} WHERE tenant_id = %s ORDER BY bucket DESC LIMIT 1",
+                [current_tenant_id()],
+            )
+            row = cursor.fetchone()
+        if row:
+            found: datetime = row[0]
+            return found
+    return None
+
+
+def list_tenants_with_pending_usage() -> list[int]:
+    """Tenants whose newest events are not in the rollups yet. Needs no scope."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM tenants_with_pending_usage()")
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _condition(column: str, name: str, *, has_none: bool) -> str:
+    among = f"s.{column} = ANY(%({name})s)"
+    return f"({among} OR s.{column} IS NULL)" if has_none else among
+
+
+def _add(left: Sequence[Any], right: Sequence[Any]) -> tuple[Any, ...]:
+    # The cost comes first; Python's usual 28 digits would round a sum of exact charges.
+    cost_usd = EXACT.add(left[0], right[0])
+    return (cost_usd, *(a + b for a, b in zip(left[1:], right[1:], strict=True)))
+
+
+def _row(
+    group_by: tuple[Dimension, ...], group: tuple[Any, ...], measures: tuple[Any, ...]
+) -> SpendRow:
+    return SpendRow(
+        labels=dict(zip(group_by, group[1:], strict=True)),
+        bucket=group[0],
+        **dict(zip(MEASURES, measures, strict=True)),
+    )
+
+
+class _Labels:
+    """Between the ids in slices and the names that people use; each list is read at most once."""
+
+    def __init__(self) -> None:
+        self._maps: dict[str, dict[int, str]] = {}
+
+    def of(self, dimension: Dimension, value: Any) -> str | None:
+        if value is None or dimension not in _NAMED:
+            return value  # type: ignore[no-any-return]
+        return self._map(dimension).get(value, f"#{value}")
+
+    def values_of(self, dimension: Dimension, labels: Iterable[str | None]) -> list[Any]:
+        """The column's values that carry these labels; departments match without case."""
+        wanted = {label for label in labels if label is not None}
+        if dimension not in _NAMED:
+            return sorted(wanted)
+        if dimension == "department":
+            folded = {label.lower() for label in wanted}
+            return [k for k, v in self._map(dimension).items() if v.lower() in folded]
+        return [k for k, v in self._map(dimension).items() if v in wanted]
+
+    def _map(self, dimension: Dimension) -> dict[int, str]:
+        if dimension not in self._maps:
+            self._maps[dimension] = _NAMED[dimension]()
+        return self._maps[dimension]
+
+
+_NAMED: dict[str, Callable[[], dict[int, str]]] = {
+    "backend": lambda: {b.id: b.key for b in list_backends()},
+    "kind": lambda: {b.id: b.kind for b in list_backends()},
+    "customer": lambda: {c.id: c.external_id for c in list_customers()},
+    "tier": lambda: {c.id: c.tier for c in list_customers()},
+    "department": lambda: {d.id: d.code for d in list_departments()},
+    "router": lambda: {k.id: k.name for k in list_api_keys()},
+}

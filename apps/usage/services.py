@@ -1,0 +1,143 @@
+"""The only writer of usage. Ingest reads as a list of steps; the parts stand beside this file."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+from django.db import IntegrityError
+
+from apps.pricing.selectors import current_rate_book
+from apps.tenants.core.access import KeyIdentity
+from apps.tenants.scoping import tenant_scope
+from apps.usage.core.admission import admit
+from apps.usage.core.events import Parsed, Rejection
+from apps.usage.ledger import (
+    MAX_ROWS_PER_COMMIT,
+    Seen,
+    StagedEvent,
+    ensure_partitions,
+    write_commit,
+)
+from apps.usage.rollups import (
+    Reconciliation,
+    fold_pending,
+    forget_old_minutes,
+    reconcile_usage,
+)
+from apps.usage.slices import Dimensions, Slice, SliceCache, dimensions_of, intern_slices
+
+__all__ = [
+    "IngestOutcome",
+    "Reconciliation",
+    "fold_pending",
+    "forget_old_minutes",
+    "ingest_events",
+    "prepare_partitions",
+    "reconcile_usage",
+]
+
+PARTITIONS_AHEAD = timedelta(days=92)
+_slices = SliceCache()
+
+
+class IngestOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a body: the wire's answer."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[Rejection]
+
+
+def ingest_events(key: KeyIdentity, parsed: Parsed, *, now: datetime) -> IngestOutcome:
+    """Rate and write a body's good rows for the key's tenant; durable when this returns.
+
+    Rows already in the ledger are duplicates if their content is the same, else refused as
+    conflicts: the first stands.
+    """
+    admitted = admit(parsed, now=now)
+    if not admitted.events:
+        return IngestOutcome(accepted=0, duplicates=0, rejected=_by_row(admitted.rejections))
+    staged, rate_revision = _rate(key, admitted, now=now)
+    accepted, seen = 0, []
+    for start in range(0, len(staged), MAX_ROWS_PER_COMMIT):
+        part = staged[start : start + MAX_ROWS_PER_COMMIT]
+        written, known = _write(key, part, rate_revision=rate_revision, now=now)
+        accepted += written
+        seen += [Seen(s.row + start, s.same_content) for s in known]
+    conflicts = [_refuse_conflict(admitted, s.row) for s in seen if not s.same_content]
+    return IngestOutcome(
+        accepted=accepted,
+        duplicates=len(seen) - len(conflicts),
+        rejected=_by_row(admitted.rejections + conflicts),
+    )
+
+
+def prepare_partitions(*, now: datetime) -> int:
+    """Make the ledger's partitions for the months to come; returns how many were missing."""
+    return ensure_partitions(now, now + PARTITIONS_AHEAD)
+
+
+def _rate(key: KeyIdentity, admitted: Parsed, *, now: datetime) -> tuple[list[StagedEvent], int]:
+    """Each event with its slice and cost, and the revision of the rates that priced them."""
+    dimensions = [dimensions_of(event, key.api_key_id) for event in admitted.events]
+    with tenant_scope(key.tenant_id):
+        book = current_rate_book()
+        known = _slices.of(key.tenant_id, book.revision)
+        missing = set(dimensions) - known.keys()
+        found = intern_slices(missing, book, now=now) if missing else {}
+    known.update(found)
+    return [
+        _stage(event_index, dims, known, admitted) for event_index, dims in enumerate(dimensions)
+    ], book.revision
+
+
+def _stage(
+    index: int, dims: Dimensions, known: dict[Dimensions, Slice], admitted: Parsed
+) -> StagedEvent:
+    event, place = admitted.events[index], known[dims]
+    if event.status != "success" and event.input_tokens == 0 and event.output_tokens == 0:
+        # An attempt that failed before it used anything costs nothing, whatever the model.
+        return StagedEvent(event, place.id, 0)
+    if place.card is None:
+        return StagedEvent(event, place.id, -1)
+    units = place.card.cost_units(
+        event.uncached_input_tokens,
+        event.cache_read_tokens,
+        event.cache_write_5m_tokens,
+        event.cache_write_1h_tokens,
+        event.output_tokens,
+        event.reasoning_tokens,
+        event.occurred_at.timestamp(),
+    )
+    return StagedEvent(event, place.id, units)
+
+
+def _write(
+    key: KeyIdentity, staged: list[StagedEvent], *, rate_revision: int, now: datetime
+) -> tuple[int, list[Seen]]:
+    try:
+        with tenant_scope(key.tenant_id):
+            return write_commit(staged, rate_revision=rate_revision, now=now)
+    except IntegrityError as error:
+        if "no partition of relation" not in str(error):
+            raise
+    # The hourly task makes partitions ahead; after a long rest of the workers, ingest does.
+    times = [item.event.occurred_at for item in staged]
+    ensure_partitions(min(times), max(times))
+    with tenant_scope(key.tenant_id):
+        return write_commit(staged, rate_revision=rate_revision, now=now)
+
+
+def _refuse_conflict(admitted: Parsed, row: int) -> Rejection:
+    event = admitted.events[row]
+    return Rejection(
+        index=admitted.indexes[row],
+        id=event.event_id,
+        code="conflict",
+        field="id",
+        detail=f"id {event.event_id!r} of source {event.source!r} is in the ledger with other"
+        " content; the first stands. Send a correction under its own id",
+    )
+
+
+def _by_row(rejections: list[Rejection]) -> list[Rejection]:
+    return sorted(rejections, key=lambda rejection: rejection.index)

@@ -1,0 +1,141 @@
+"""Interning of dimension combinations: what an event is about, as one id. Part of services."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection
+
+from apps.pricing.core.rating import RateBook, RateCard, ResolvedBackend
+from apps.pricing.services import ensure_backends
+from apps.tenants.scoping import current_tenant_id
+from apps.tenants.services import ensure_customers, ensure_departments
+from apps.usage.core.events import UsageEvent
+
+# An event's dimensions as reported, with the key that reported them. A plain tuple: it is built
+# and hashed for each event.
+Dimensions = tuple[
+    int,  # api_key_id
+    str,  # provider
+    str,  # model
+    str | None,  # requested_model
+    str | None,  # backend
+    str | None,  # customer
+    str | None,  # department
+    str | None,  # project
+    str | None,  # environment
+    str | None,  # task
+    str,  # status
+]
+MAX_CACHED_SLICES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Where an event's row belongs, and the card that prices it (None: unpriced)."""
+
+    id: int
+    card: RateCard | None
+
+
+def dimensions_of(event: UsageEvent, api_key_id: int) -> Dimensions:
+    return (
+        api_key_id,
+        event.provider,
+        event.model,
+        event.requested_model,
+        event.backend,
+        event.customer,
+        event.department,
+        event.project,
+        event.environment,
+        event.task,
+        event.status,
+    )
+
+
+class SliceCache:
+    """This process's slices. Ids never change; cards do, with the rate book's revision."""
+
+    def __init__(self) -> None:
+        self._by_tenant: dict[int, tuple[int, dict[Dimensions, Slice]]] = {}
+
+    def of(self, tenant_id: int, revision: int) -> dict[Dimensions, Slice]:
+        known = self._by_tenant.get(tenant_id)
+        if known is None or known[0] != revision or len(known[1]) > MAX_CACHED_SLICES:
+            known = (revision, {})
+            self._by_tenant[tenant_id] = known
+        return known[1]
+
+
+def intern_slices(
+    missing: set[Dimensions], book: RateBook, *, now: datetime
+) -> dict[Dimensions, Slice]:
+    """Slices of dimensions not seen by this process; new ones are written.
+
+    Runs in a transaction of its own, before the events': a slice id that is cached must exist.
+    """
+    backends = {dims: _backend_of(dims, book) for dims in missing}
+    backend_ids = ensure_backends(backends.values(), now=now)
+    customer_ids = ensure_customers({d[5] for d in missing if d[5] is not None}, now=now)
+    department_ids = ensure_departments({d[6] for d in missing if d[6] is not None}, now=now)
+    rows = {
+        dims: (
+            backend_ids[backends[dims].key],
+            backends[dims].provider,
+            dims[2],
+            dims[0],
+            customer_ids[dims[5]] if dims[5] is not None else None,
+            department_ids[dims[6]] if dims[6] is not None else None,
+            dims[7],
+            dims[8],
+            dims[9],
+            dims[10],
+        )
+        for dims in missing
+    }
+    ids = _write_slices(set(rows.values()))
+    return {dims: Slice(ids[row], backends[dims].card) for dims, row in rows.items()}
+
+
+def _backend_of(dims: Dimensions, book: RateBook) -> ResolvedBackend:
+    resolved = book.resolve(dims[1], dims[2], dims[3])
+    if dims[4] is None or dims[4] == resolved.key:
+        return resolved
+    # The router names its deployment; the price is still that of the model.
+    return ResolvedBackend(
+        key=dims[4],
+        provider=resolved.provider,
+        model=resolved.model,
+        kind=resolved.kind,
+        card=resolved.card,
+        source=resolved.source,
+    )
+
+
+SliceRow = tuple[
+    int, str, str, int, int | None, int | None, str | None, str | None, str | None, str
+]
+
+
+def _write_slices(rows: set[SliceRow]) -> dict[SliceRow, int]:
+    tenant_id = current_tenant_id()
+    by_digest = {_digest(row): row for row in rows}
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO usage_slice (tenant_id, digest, backend_id, provider, model, api_key_id,"
+            " customer_id, department_id, project, environment, task, status)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+            " ON CONFLICT (tenant_id, digest) DO NOTHING",
+            [(tenant_id, digest, *row) for digest, row in sorted(by_digest.items())],
+        )
+        cursor.execute(
+            "SELECT digest, id FROM usage_slice WHERE tenant_id = %s AND digest = ANY(%s::uuid[])",
+            [tenant_id, list(by_digest)],
+        )
+        return {by_digest[digest.hex]: slice_id for digest, slice_id in cursor.fetchall()}
+
+
+def _digest(row: SliceRow) -> str:
+    # repr() of a tuple of ints, strings and None is unambiguous and the same in every process.
+    return hashlib.blake2b(repr(row).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,91 @@
+"""The one API: every app's router, and how errors look. Endpoints live beside their domain."""
+
+import logging
+from typing import Any
+
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+
+from apps.pricing.api import router as pricing_router
+from apps.tenants.api import router as tenants_router
+from apps.tenants.problems import Problem
+from apps.usage.api import router as usage_router
+from apps.usage.otlp_api import router as otlp_router
+
+logger = logging.getLogger(__name__)
+PROBLEM_CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_S = 2
+
+api = NinjaAPI(
+    title="Costboard",
+    version="1",
+    description="Cost tracking and cost-aware routing guidance for hybrid local and cloud LLMs.",
+    docs_url="/api/docs",
+    openapi_url="/api/openapi.json",
+    urls_namespace="api",
+)
+api.add_router("/api/v1", tenants_router)
+api.add_router("/api/v1", pricing_router)
+api.add_router("/api/v1", usage_router)
+api.add_router("", otlp_router)
+
+
+def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
+    response = api.create_response(request, problem.as_dict(), status=problem.status)
+    response.headers["Content-Type"] = PROBLEM_CONTENT_TYPE
+    if problem.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="costboard"'
+    if problem.status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+@api.exception_handler(Problem)
+def _on_problem(request: HttpRequest, problem: Any) -> HttpResponse:
+    return _answer(request, problem)
+
+
+@api.exception_handler(ValidationError)
+def _on_invalid(request: HttpRequest, error: Any) -> HttpResponse:
+    errors = [
+        {
+            # "body.payload.usage.input_tokens": the first two say where ninja found it.
+            "field": ".".join(str(part) for part in item["loc"][1:]) or item["loc"][0],
+            "code": item["type"],
+            "detail": item["msg"],
+        }
+        for item in error.errors
+    ]
+    first = errors[0] if errors else {"field": None, "detail": "the request is not valid"}
+    problem = Problem(
+        422,
+        "invalid_request",
+        f"{first['field']}: {first['detail']}",
+        field=first["field"],
+        errors=errors,
+    )
+    return _answer(request, problem)
+
+
+@api.exception_handler(HttpError)
+def _on_http_error(request: HttpRequest, error: Any) -> HttpResponse:
+    return _answer(request, Problem(error.status_code, "invalid_request", str(error)))
+
+
+@api.exception_handler(OperationalError)
+def _on_database_away(request: HttpRequest, error: Any) -> HttpResponse:
+    logger.warning("database not reachable: %s", type(error).__name__)
+    return _answer(
+        request,
+        Problem(503, "database_unavailable", "the database cannot be reached; send it again"),
+    )
+
+
+@api.exception_handler(Exception)
+def _on_bug(request: HttpRequest, error: Any) -> HttpResponse:
+    logger.exception("unexpected error at %s", request.path, exc_info=error)
+    return _answer(
+        request, Problem(500, "internal_error", "an error of ours; nothing of this call was kept")
+    )

@@ -1,0 +1,1 @@
+"""`make demo`: an invented company, its traffic, and everything running in one process tree."""

@@ -1,0 +1,59 @@
+"""The processes of a running demo: web, Celery worker and beat, live stream."""
+
+import sys
+from pathlib import Path
+
+from costboard.demo.ports import HOST
+from costboard.supervisor import ChildSpec
+
+# Fewer than the database pool's connections (settings.DATABASES), so that no thread waits for one.
+WEB_THREADS = 16
+WEB_KILL_AFTER_SECONDS = 4
+
+
+def demo_children(data_dir: Path, port: int, *, live: bool) -> list[ChildSpec]:
+    """In the order in which they start; they stop the other way round."""
+    children = [web(port), worker(), beat(data_dir)]
+    return [*children, live_stream(port)] if live else children
+
+
+def web(port: int) -> ChildSpec:
+    return ChildSpec(
+        "web",
+        [
+            *(sys.executable, "-m", "granian", "--interface", "wsgi"),
+            *("--host", HOST, "--port", str(port), "--http", "1", "--no-ws"),
+            *("--workers", "1", "--blocking-threads", str(WEB_THREADS)),
+            *("--respawn-failed-workers", "--respawn-interval", "0.2"),
+            *("--workers-kill-timeout", str(WEB_KILL_AFTER_SECONDS)),
+            *("--log-level", "warning", "--no-access-log"),
+            "costboard.wsgi:application",
+        ],
+    )
+
+
+def worker() -> ChildSpec:
+    return ChildSpec(
+        "worker",
+        [
+            *_celery("worker"),
+            *("--pool", "threads", "--concurrency", "1"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+            *("--loglevel", "WARNING"),
+        ],
+    )
+
+
+def beat(data_dir: Path) -> ChildSpec:
+    folder = data_dir / "beat"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    options = ["--schedule", str(folder / "schedule"), "--pidfile", "", "--loglevel", "WARNING"]
+    return ChildSpec("beat", [*_celery("beat"), *options])
+
+
+def live_stream(port: int) -> ChildSpec:
+    return ChildSpec("live", [sys.executable, "-m", "costboard.demo.live", f"http://{HOST}:{port}"])
+
+
+def _celery(command: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "-A", "costboard", "--quiet", command]

@@ -1,0 +1,178 @@
+"""Django settings, all from the environment; every default works on a laptop.
+
+DATABASE_URL        the application's role, which row-level security binds
+DATABASE_OWNER_URL  the role that owns the tables, used by `migrate` alone
+REDIS_URL           Redis or Valkey, for Celery and live state
+COSTBOARD_DATA_DIR  where the embedded services live when those URLs are unset
+SECRET_KEY          signs sessions; made once and kept in the data folder when unset
+ALLOWED_HOSTS       comma-separated host names; default: loopback
+COSTBOARD_SECURE    "1" behind TLS: secure cookies and HSTS
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict
+
+from costboard.embedded import default_data_dir, service_urls
+from costboard.secret_key import load_or_make_secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = default_data_dir()
+_embedded = service_urls(DATA_DIR)
+
+DEBUG = False
+SECURE = os.environ.get("COSTBOARD_SECURE") == "1"
+SECRET_KEY = os.environ.get("SECRET_KEY") or load_or_make_secret_key(DATA_DIR)
+ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
+CSRF_TRUSTED_ORIGINS = [o for o in os.environ.get("CSRF_TRUSTED_ORIGINS", "").split(",") if o]
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "ninja",
+    "costboard",
+    "apps.tenants",
+    "apps.pricing",
+    "apps.usage",
+    "apps.dashboards",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "apps.tenants.middleware.ActiveTenantMiddleware",
+    "costboard.security.ContentSecurityPolicyMiddleware",
+]
+
+ROOT_URLCONF = "costboard.urls"
+WSGI_APPLICATION = "costboard.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": False,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "apps.dashboards.context.navigation",
+            ],
+            "builtins": ["apps.dashboards.templatetags.figures_of_speech"],
+        },
+    }
+]
+
+
+def _database(url: str, **options: Any) -> dict[str, Any]:
+    parts = conninfo_to_dict(url)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.pop("dbname", ""),
+        "USER": parts.pop("user", ""),
+        "PASSWORD": parts.pop("password", ""),
+        "HOST": parts.pop("host", ""),
+        "PORT": str(parts.pop("port", "") or ""),
+        "OPTIONS": {**parts, **options},
+        "TEST": {"MIGRATE": False},
+    }
+
+
+DATABASE_URL = os.environ.get("DATABASE_URL") or _embedded.database_url
+DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL") or (
+    "" if os.environ.get("DATABASE_URL") else _embedded.database_owner_url
+)
+DATABASES = {
+    "default": _database(
+        DATABASE_URL, pool={"min_size": 1, "max_size": 24, "timeout": 5, "max_idle": 300}
+    ),
+    "owner": _database(DATABASE_OWNER_URL or DATABASE_URL),
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = os.environ.get("REDIS_URL") or _embedded.redis_url
+CELERY_BROKER_URL = os.environ.get("REDIS_URL") or _embedded.celery_broker_url
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    # Expires: a beat that found no worker must not leave a pile behind for the next one.
+    "roll-up-pending-usage": {
+        "task": "apps.usage.tasks.roll_up_pending_usage",
+        "schedule": 1.0,
+        "options": {"expires": 5},
+    },
+    "maintain-ledger": {
+        "task": "apps.usage.tasks.maintain_ledger",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+}
+
+AUTH_USER_MODEL = "tenants.User"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "overview"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(os.environ.get("COSTBOARD_STATIC_ROOT") or DATA_DIR / "static")
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "costboard.static_files.PlotlyFinder",
+]
+WHITENOISE_USE_FINDERS = True
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "costboard.static_files.HashedWhenCollectedStorage"},
+}
+
+SESSION_COOKIE_NAME = "costboard_session"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# Ingest checks sizes itself, while it reads; Django's limit would cut legitimate batches.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
+}

@@ -1,0 +1,112 @@
+"""Taking the catalogue package: once, whole, and with its history kept."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from django.core.management import call_command
+from django.db import transaction
+from genai_prices.data import providers
+
+from apps.pricing import catalogue_sync
+from apps.pricing.catalogue_source import Listing, read_listing
+from apps.pricing.core.meters import INPUT
+from apps.pricing.core.rating import MeteredUsage, RateBook
+from apps.pricing.models import CatalogueModel, CatalogueProvider, CatalogueRate
+from apps.pricing.selectors import (
+    current_rate_book,
+    list_rates,
+    rate_book_as_of,
+    read_catalogue_info,
+)
+from apps.pricing.services import sync_catalogue
+from apps.tenants.scoping import tenant_scope
+from apps.tenants.selectors import TenantInfo
+from tests.pricing.conftest import NOW
+
+MILLION = MeteredUsage(1_000_000)
+
+
+@pytest.fixture
+def undone(database: None) -> Iterator[None]:
+    """The catalogue belongs to all tests: what this one does to it is rolled back."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def newer_package(monkeypatch: pytest.MonkeyPatch, listing: Listing) -> None:
+    monkeypatch.setattr(catalogue_sync, "content_hash", lambda: "newer")
+    monkeypatch.setattr(catalogue_sync, "read_listing", lambda: listing)
+
+
+def test_the_whole_package_is_in_the_tables(database: None) -> None:
+    assert CatalogueProvider.objects.count() == len(providers)
+    assert CatalogueModel.objects.count() == sum(len(p.models) for p in providers)
+    info = read_catalogue_info()
+    assert info is not None
+    assert info.package_version == "0.2.3"
+
+
+def test_a_second_sync_does_nothing_and_reads_little(
+    database: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = CatalogueRate.objects.count()
+    monkeypatch.delattr(catalogue_sync, "read_listing")
+    call_command("sync_catalogue")
+    assert capsys.readouterr().out == "catalogue 0.2.3 stands already\n"
+    assert CatalogueRate.objects.count() == rates
+
+
+def test_a_newer_package_closes_what_is_gone_and_records_what_is_new(
+    undone: None, tenant: TenantInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = read_listing()
+    line = ("openai", "gpt-4o-mini", INPUT, ())
+    (old,) = [p for p in listing.prices if (p.provider, p.model, p.meter, p.when) == line]
+    new = replace(old, price_usd=Decimal("0.20"))
+    prices = [p for p in listing.prices if p != old] + [new]
+    newer_package(monkeypatch, replace(listing, prices=prices))
+
+    with tenant_scope(tenant.id):
+        before = current_rate_book()
+        result = sync_catalogue(now=NOW)
+        after = current_rate_book()
+        as_before = rate_book_as_of(before.revision)
+
+    assert (result.changed, result.rates_added, result.rates_closed) == (True, 1, 1)
+    assert after.revision == result.revision > before.revision
+    assert [price(book) for book in (before, after, as_before)] == [
+        Decimal("0.15"),
+        Decimal("0.2"),
+        Decimal("0.15"),
+    ]
+    with tenant_scope(tenant.id):
+        rates = list_rates(source="catalogue", provider="openai", model="gpt-4o-mini")
+    assert [r.price_usd for r in rates if r.meter == INPUT and not r.when] == [Decimal("0.2")]
+
+
+def price(book: RateBook) -> Decimal | None:
+    card = book.resolve("openai", "gpt-4o-mini").card
+    return card.cost(MILLION, NOW) if card else None
+
+
+def test_a_model_that_is_gone_is_no_longer_found(
+    undone: None, tenant: TenantInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = read_listing()
+    gone = ("openai", "gpt-4o-mini")
+    models = [m for m in listing.models if (m.provider, m.model) != gone]
+    prices = [p for p in listing.prices if (p.provider, p.model) != gone]
+    newer_package(monkeypatch, replace(listing, models=models, prices=prices))
+    sync_catalogue(now=NOW)
+    with tenant_scope(tenant.id):
+        assert current_rate_book().resolve("openai", "gpt-4o-mini").card is None
+
+
+def test_a_listed_model_without_prices_is_free_by_rates_of_zero(catalogue_book: RateBook) -> None:
+    card = catalogue_book.resolve("openrouter", "openai/gpt-oss-20b:free").card
+    assert card is not None
+    assert card.cost(MILLION, NOW) == 0
+    assert [line.rate_id is not None for line in card.explain(MILLION, NOW)] == [True]

@@ -1,0 +1,147 @@
+"""Rate books in a process: shared, current within a second, never another's."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from apps.pricing import rate_books
+from apps.pricing.core.meters import INPUT, OUTPUT
+from apps.pricing.selectors import current_rate_book, list_backends
+from apps.pricing.services import ensure_backends
+from apps.tenants.errors import UnscopedQueryError
+from apps.tenants.scoping import tenant_scope
+from apps.tenants.selectors import TenantInfo
+from tests.conftest import MakeTenant
+from tests.pricing.conftest import NOW, SetRate, book_of
+
+
+def test_the_catalogue_is_one_object_for_all_tenants(make_tenant: MakeTenant) -> None:
+    assert book_of(make_tenant()).catalogue is book_of(make_tenant()).catalogue
+
+
+def test_within_a_second_no_query_is_made(tenant: TenantInfo) -> None:
+    book = book_of(tenant)
+    with (
+        tenant_scope(tenant.id),
+        CaptureQueriesContext(
+            connection,
+        ) as queries,
+    ):
+        assert current_rate_book() is book
+    assert [q for q in queries.captured_queries if "pricing" in q["sql"]] == []
+
+
+def test_after_a_second_one_query_finds_it_current(
+    tenant: TenantInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = book_of(tenant)
+    monkeypatch.setattr(rate_books, "CHECK_EVERY_S", 0.0)
+    with tenant_scope(tenant.id), CaptureQueriesContext(connection) as queries:
+        assert current_rate_book() is book
+    assert len([q for q in queries.captured_queries if "pricing" in q["sql"]]) == 1
+
+
+def test_a_change_is_seen_here_at_once(tenant: TenantInfo, set_rate: SetRate) -> None:
+    assert book_of(tenant).resolve("local", "llama-3-70b").card is None
+    set_rate(INPUT, "1")
+    assert book_of(tenant).resolve("local", "llama-3-70b").card is not None
+
+
+def test_a_change_of_another_process_is_seen_after_the_check(
+    tenant: TenantInfo, set_rate: SetRate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = book_of(tenant)
+    with monkeypatch.context() as patch:
+        patch.setattr(rate_books._Forget, "__call__", lambda self: None)
+        set_rate(INPUT, "1")
+    assert book_of(tenant) is book
+    monkeypatch.setattr(rate_books, "CHECK_EVERY_S", 0.0)
+    assert book_of(tenant).resolve("local", "llama-3-70b").card is not None
+
+
+def test_a_change_that_is_rolled_back_was_never_there(
+    tenant: TenantInfo, set_rate: SetRate
+) -> None:
+    before = book_of(tenant)
+    with transaction.atomic():
+        set_rate(INPUT, "1")
+        # Its own transaction prices by it, others do not.
+        assert book_of(tenant).resolve("local", "llama-3-70b").card is not None
+        seen = in_another_thread(tenant)
+        transaction.set_rollback(True)
+    assert seen.resolve("local", "llama-3-70b").card is None
+    assert book_of(tenant) is before
+
+
+def in_another_thread(tenant: TenantInfo) -> rate_books.RateBook:
+    books = []
+
+    def read() -> None:
+        books.append(book_of(tenant))
+        connection.close()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join()
+    return books[0]
+
+
+def test_outside_a_scope_there_is_no_book(database: None) -> None:
+    with pytest.raises(UnscopedQueryError):
+        current_rate_book()
+
+
+def test_remembering_is_bounded(tenant: TenantInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.pricing.core.rating.MAX_REMEMBERED", 10)
+    monkeypatch.setattr("apps.pricing.core.catalogue.MAX_REMEMBERED", 10)
+    book = book_of(tenant)
+    for n in range(100):
+        assert book.resolve("openai", f"model-{n}").card is None
+    assert len(book._resolved) <= 10
+    assert len(book.catalogue._remembered) <= 10
+
+
+def test_backends_named_by_usage_are_added_once(tenant: TenantInfo) -> None:
+    book = book_of(tenant)
+    seen = [book.resolve("openai", "gpt-4o-mini"), book.resolve("ollama", "llama3.3")]
+    with tenant_scope(tenant.id):
+        first = ensure_backends(seen, now=NOW)
+        again = ensure_backends([*seen, ("local/x", "local", "x", "local")], now=NOW)
+        stored = {b.key: (b.id, b.kind, b.source, b.discovered) for b in list_backends()}
+    assert again.items() >= first.items()
+    assert stored == {
+        "openai/gpt-4o-mini": (first["openai/gpt-4o-mini"], "cloud", "catalogue", True),
+        "ollama/llama3.3": (first["ollama/llama3.3"], "local", None, True),
+        "local/x": (again["local/x"], "local", None, True),
+    }
+
+
+def test_backends_added_by_many_at_once_are_one(tenant: TenantInfo) -> None:
+    ids: list[dict[str, int]] = []
+
+    def add() -> None:
+        with tenant_scope(tenant.id):
+            wanted = [(f"local/m{n}", "local", f"m{n}", "local") for n in range(20)]
+            ids.append(ensure_backends(wanted, now=datetime.now(UTC)))
+        connection.close()
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids) == 4
+    assert all(found == ids[0] and len(found) == 20 for found in ids)
+
+
+def test_a_rate_makes_a_discovered_backend_known(tenant: TenantInfo, set_rate: SetRate) -> None:
+    with tenant_scope(tenant.id):
+        ensure_backends([("ollama/llama3.3", "ollama", "llama3.3", "cloud")], now=NOW)
+    for meter in (INPUT, OUTPUT):
+        set_rate(meter, "0.1", provider="ollama", model="llama3.3", kind="local")
+    with tenant_scope(tenant.id):
+        (backend,) = list_backends()
+    assert (backend.kind, backend.discovered, backend.source) == ("local", False, "tenant")

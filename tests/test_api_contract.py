@@ -1,0 +1,69 @@
+"""The whole API: its published shape, and its walls."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from costboard.api import api
+from tests.conftest import Key, MakeTenant, make_key, native_event
+
+SNAPSHOT = Path(__file__).parent / "openapi.json"
+READ_PATHS = sorted(
+    path
+    for path, operations in api.get_openapi_schema()["paths"].items()
+    if "get" in operations and "{" not in path
+)
+WRITE_PATHS = sorted(
+    (method, path)
+    for path, operations in api.get_openapi_schema()["paths"].items()
+    for method in operations
+    if method != "get"
+)
+
+
+def test_openapi_document_is_the_one_reviewed() -> None:
+    """Run with UPDATE_SNAPSHOTS=1 to accept a change; the diff is then part of the review."""
+    document = json.dumps(api.get_openapi_schema(), indent=1, sort_keys=True, default=str) + "\n"
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        SNAPSHOT.write_text(document)
+    assert document == SNAPSHOT.read_text()
+
+
+@pytest.mark.parametrize("path", READ_PATHS)
+def test_reading_needs_a_key_with_the_scope(client: Client, key: Key, path: str) -> None:
+    assert client.get(path).status_code == 401
+    ingest_only = make_key(key.identity.tenant_id, "ingest")
+    response = client.get(path, headers=ingest_only.headers)
+    assert (response.status_code, response.json()["code"]) == (403, "missing_scope")
+
+
+@pytest.mark.parametrize(("method", "path"), WRITE_PATHS)
+def test_writing_needs_a_key(client: Client, database: None, method: str, path: str) -> None:
+    response = client.generic(method.upper(), path, "{}", content_type="application/json")
+    assert response.status_code == 401
+    assert response["Content-Type"] == "application/problem+json"
+    assert response["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("path", READ_PATHS)
+def test_nothing_of_one_tenant_is_read_with_anothers_key(
+    client: Client, key: Key, make_tenant: MakeTenant, post_events: Any, path: str
+) -> None:
+    post_events(
+        [
+            native_event(
+                customer="secret-customer",
+                department="secret-department",
+                provider="secret-provider",
+                model="secret-model",
+            )
+        ]
+    )
+    other = make_key(make_tenant().id)
+    body = client.get(path, headers=other.headers).content.decode()
+    assert "secret" not in body
+    assert client.get(path, headers=key.headers).status_code == 200
