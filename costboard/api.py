@@ -3,8 +3,9 @@
 import logging
 from typing import Any
 
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.views.defaults import page_not_found
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
@@ -74,6 +75,7 @@ def _on_http_error(request: HttpRequest, error: Any) -> HttpResponse:
     return _answer(request, Problem(error.status_code, "invalid_request", str(error)))
 
 
+@api.exception_handler(InterfaceError)
 @api.exception_handler(OperationalError)
 def _on_database_away(request: HttpRequest, error: Any) -> HttpResponse:
     logger.warning("database not reachable: %s", type(error).__name__)
@@ -89,3 +91,11 @@ def _on_bug(request: HttpRequest, error: Any) -> HttpResponse:
     return _answer(
         request, Problem(500, "internal_error", "an error of ours; nothing of this call was kept")
     )
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """A problem for callers of the API, a page for people."""
+    if request.path.startswith(("/api/", "/v1/")):
+        detail = f"{request.path[:200]} is not an address of this API; see /api/docs"
+        return _answer(request, Problem(404, "not_found", detail))
+    return page_not_found(request, exception)

@@ -88,6 +88,8 @@ def _database(url: str, **options: Any) -> dict[str, Any]:
         "PASSWORD": parts.pop("password", ""),
         "HOST": parts.pop("host", ""),
         "PORT": str(parts.pop("port", "") or ""),
+        # A restarted PostgreSQL leaves dead connections behind: they are found, not handed out.
+        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {**parts, **options},
         "TEST": {"MIGRATE": False},
     }

@@ -20,11 +20,11 @@ class PlotlyFinder(BaseFinder):
         self.folder = Path(str(files("plotly") / "package_data"))
         self.storage = FileSystemStorage(location=self.folder)
 
-    def find(self, path: str, **kwargs: Any) -> Any:
+    def find(self, path: str, find_all: bool = False) -> Any:  # type: ignore[override]
         if path != PLOTLY_FILE:
-            return []
+            return [] if find_all else None
         found = str(self.folder / PLOTLY_FILE)
-        return [found] if kwargs.get("find_all") or kwargs.get("all") else found
+        return [found] if find_all else found
 
     def check(self, **kwargs: Any) -> list[Any]:  # noqa: ARG002
         return []
@@ -33,7 +33,7 @@ class PlotlyFinder(BaseFinder):
         yield PLOTLY_FILE, self.storage
 
 
-class HashedWhenCollectedStorage(CompressedManifestStaticFilesStorage):
+class HashedWhenCollectedStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
     """Hashed, compressed, cached for good after `collectstatic`; plain names before it.
 
     Tests and a first start need no build step, production caches without limit.

@@ -10,3 +10,5 @@ urlpatterns = [
     path("", api.urls),
     path("", include("apps.dashboards.urls")),
 ]
+
+handler404 = "costboard.api.not_found"

@@ -67,3 +67,10 @@ def test_nothing_of_one_tenant_is_read_with_anothers_key(
     body = client.get(path, headers=other.headers).content.decode()
     assert "secret" not in body
     assert client.get(path, headers=key.headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/v1/nothing"])
+def test_unknown_address_of_the_api_is_a_problem(client: Client, path: str) -> None:
+    response = client.get(path)
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+    assert response["Content-Type"] == "application/problem+json"

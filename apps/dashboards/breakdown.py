@@ -120,8 +120,13 @@ def lines(
     before: Mapping[str | None, Sums] | None,
     name: Callable[[str | None], str],
 ) -> list[Line]:
-    """A line per key, by spend, then requests, then name; what cost before and no more, too."""
+    """A line per key, by spend, then requests, then name; what cost before and no more, too.
+
+    Where nothing at all was spent before there is nothing to compare with, and nothing is new.
+    """
     whole = total(now.values())
+    if before is not None and not total(before.values()).cost_usd:
+        before = None
     gone = [key for key, sums in (before or {}).items() if key not in now and sums.cost_usd]
     made = [
         Line(

@@ -44,8 +44,9 @@ def day_axis(days: Sequence[date]) -> Axis:
     return Axis(tuple(day_label(day) for day in days), tuple(tier for tier in tiers if tier))
 
 
-def _day_text(day: date, is_first: bool) -> str:
-    return short_day(day) if is_first or day.day == 1 else str(day.day)
+def _day_text(day: date, before: date | None) -> str:
+    """The month is named where it changes."""
+    return str(day.day) if before and before.month == day.month else short_day(day)
 
 
 def minute_axis(moments: Sequence[datetime]) -> Axis:
@@ -70,11 +71,11 @@ def hour_axis(moments: Sequence[datetime]) -> Axis:
     return Axis(labels, tuple(tier for tier in tiers if tier))
 
 
-def _clock(moment: datetime, is_first: bool) -> str:  # noqa: ARG001
+def _clock(moment: datetime, before: datetime | None) -> str:  # noqa: ARG001
     return f"{moment:%H:%M}"
 
 
-def _day_of(moment: datetime, is_first: bool) -> str:  # noqa: ARG001
+def _day_of(moment: datetime, before: datetime | None) -> str:  # noqa: ARG001
     return short_day(moment.date())
 
 
@@ -89,10 +90,12 @@ def _every_hours(step: int) -> Callable[[datetime], bool]:
 def _tier(
     moments: Sequence[MomentT],
     wanted: Callable[[MomentT], bool],
-    text: Callable[[MomentT, bool], str],
+    text: Callable[[MomentT, MomentT | None], str],
 ) -> Tier:
+    """`text` gets each moment kept, and the one kept before it."""
     positions = [n for n, moment in enumerate(moments) if wanted(moment)]
-    return tuple((n, text(moments[n], n == positions[0])) for n in positions)
+    before = [None, *(moments[n] for n in positions)]
+    return tuple((n, text(moments[n], before[k])) for k, n in enumerate(positions))
 
 
 def _unique(labels: Sequence[str]) -> tuple[str, ...]:

@@ -31,35 +31,41 @@ class Today:
         return (self.spent_usd - self.usual_usd) / self.usual_usd
 
 
-def read_start(zone: ZoneInfo, now: datetime) -> datetime:
-    """Since when hours are needed."""
-    return local_midnight(now.astimezone(zone).date() - timedelta(weeks=WEEKS_LOOKED_AT), zone)
+def days_compared(zone: ZoneInfo, now: datetime) -> list[date]:
+    """Today and the same weekdays before it, newest first."""
+    today = now.astimezone(zone).date()
+    return [today - timedelta(weeks=n) for n in range(WEEKS_LOOKED_AT + 1)]
 
 
 def compare_today(hours: Mapping[datetime, Decimal], zone: ZoneInfo, now: datetime) -> Today:
-    """`hours` holds spend by the start of each hour, since `read_start`.
+    """`hours` holds spend by the start of each hour of the days compared.
 
-    Usual is the median of up to four same weekdays; a day before the first spend is not a day
-    without spend. An hour that the comparison cuts counts in proportion.
+    Usual is the median of up to four same weekdays; days before the first that spent anything
+    are not days without spend. An hour that the comparison cuts counts in proportion.
     """
     local = now.astimezone(zone)
-    today = local.date()
-    first = min(hours, default=None)
-    same_weekdays = [today - timedelta(weeks=n) for n in range(1, WEEKS_LOOKED_AT + 1)]
-    days = [day for day in same_weekdays if first and local_midnight(day, zone) >= first]
-    spent = spent_between(hours, local_midnight(today, zone), now + HOUR)
+    today, *before = days_compared(zone, now)
+    of_day = {day: _hours_of(hours, day, zone) for day in (today, *before)}
+    first = max((n for n, day in enumerate(before) if of_day[day]), default=-1)
+    days = before[: first + 1]
     by_now = [
-        spent_between(hours, local_midnight(d, zone), local_moment(d, local.time(), zone))
-        for d in days
+        spent_between(of_day[day], local_midnight(day, zone), local_moment(day, local.time(), zone))
+        for day in days
     ]
-    usual = median(by_now) if by_now else None
     return Today(
-        spent_usd=spent,
-        usual_usd=usual,
+        spent_usd=sum(of_day[today].values(), Decimal(0)),
+        usual_usd=median(by_now) if by_now else None,
         usual_in_words=_words(len(days), today, local),
-        running=_running_today(hours, today, zone, now),
-        usual_running=_running_usual(hours, days, zone),
+        running=_running_today(of_day[today], local_midnight(today, zone), now),
+        usual_running=_running_usual([(of_day[day], local_midnight(day, zone)) for day in days]),
     )
+
+
+def _hours_of(
+    hours: Mapping[datetime, Decimal], day: date, zone: ZoneInfo
+) -> dict[datetime, Decimal]:
+    start, end = local_midnight(day, zone), local_midnight(day + timedelta(days=1), zone)
+    return {hour: usd for hour, usd in hours.items() if start <= hour < end}
 
 
 def _words(days: int, today: date, local: datetime) -> str:
@@ -79,9 +85,8 @@ def spent_between(hours: Mapping[datetime, Decimal], start: datetime, end: datet
 
 
 def _running_today(
-    hours: Mapping[datetime, Decimal], today: date, zone: ZoneInfo, now: datetime
+    hours: Mapping[datetime, Decimal], midnight: datetime, now: datetime
 ) -> tuple[Decimal | None, ...]:
-    midnight = local_midnight(today, zone)
     return tuple(
         spent_between(hours, midnight, midnight + n * HOUR)
         if midnight + (n - 1) * HOUR < now
@@ -91,12 +96,11 @@ def _running_today(
 
 
 def _running_usual(
-    hours: Mapping[datetime, Decimal], days: Sequence[date], zone: ZoneInfo
+    days: Sequence[tuple[Mapping[datetime, Decimal], datetime]],
 ) -> tuple[Decimal, ...]:
     if not days:
         return ()
-    midnights = [local_midnight(day, zone) for day in days]
     return tuple(
-        median(spent_between(hours, midnight, midnight + n * HOUR) for midnight in midnights)
+        median(spent_between(hours, midnight, midnight + n * HOUR) for hours, midnight in days)
         for n in range(HOURS_DRAWN + 1)
     )

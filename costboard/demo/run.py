@@ -24,12 +24,12 @@ from costboard.demo.announcement import (
     write_demo_json,
 )
 from costboard.demo.children import demo_children
-from costboard.demo.history import load_history, plan_history
+from costboard.demo.history import load_history
 from costboard.demo.ports import DEFAULT_PORT, HOST, choose_port
 from costboard.demo.progress import say
 from costboard.demo.readiness import NotReadyError, wait_until_ready
 from costboard.demo.seed import seed_tenants
-from costboard.demo.state import DemoState, save_state
+from costboard.demo.state import DemoState, History, save_state
 from costboard.demo.statics import collect_changed_files
 from costboard.embedded import EmbeddedServices
 from costboard.supervisor import Supervisor
@@ -88,7 +88,7 @@ class Demo:
         if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
             yield lambda: None
             return
-        self._say("starting PostgreSQL and Valkey")
+        self._say(f"starting PostgreSQL and Valkey in {self.data_dir}")
         with EmbeddedServices(self.data_dir) as services:
             yield services.revive
 
@@ -109,15 +109,25 @@ class Demo:
             self._say("collected static files")
         state = seed_tenants(self.data_dir, now=now)
         self._say("tenants, people and keys are there")
-        options = self.options
-        if not options.empty or state.history is not None:
-            plan_history(
-                state, days=options.days, events=options.events, seed=options.seed, now=now
-            )
-            save_state(self.data_dir, state)
-            load_history(self.data_dir, state, until=now, revive=revive)
+        if state.history is not None or not self.options.empty:
+            self._load(state, now, revive)
         close_connections()
         return state
+
+    def _load(self, state: DemoState, now: datetime, revive: Callable[[], object]) -> None:
+        asked = self.options
+        if state.history is None:
+            state.history = History(
+                reference=now, days=asked.days, events=asked.events, seed=asked.seed
+            )
+            save_state(self.data_dir, state)
+        kept = state.history
+        if (kept.days, kept.events, kept.seed) != (asked.days, asked.events, asked.seed):
+            self._say(
+                f"keeping the data that is there ({kept.days} days, seed {kept.seed});"
+                f" for other data, remove {self.data_dir} or set COSTBOARD_DATA_DIR"
+            )
+        load_history(self.data_dir, state, until=now, revive=revive)
 
     def _serve(self, state: DemoState, port: int, revive: Callable[[], object]) -> None:
         """Run the children until a stop signal; demo.json stands while they all work."""

@@ -228,7 +228,16 @@ export function dress(figure, width, palette) {
   const { data, layout } = structuredClone(figure);
   const { kind } = layout.meta;
   const narrow = matchMedia(NARROW).matches;
-  const axis = { zeroline: false, fixedrange: true, automargin: false, showspikes: false };
+  const axis = {
+    zeroline: false,
+    fixedrange: true,
+    automargin: false,
+    showspikes: false,
+    // Ticks are unseen: they keep labels a step away from the axis.
+    ticks: "outside",
+    ticklen: 5,
+    tickcolor: "rgba(0, 0, 0, 0)",
+  };
   const grid = { gridcolor: palette.of("line"), gridwidth: 1 };
   const bare = { showgrid: false, linecolor: palette.of("line-strong"), showline: true };
   const horizontal = HORIZONTAL.has(kind);

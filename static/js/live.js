@@ -24,7 +24,7 @@ function tick() {
   clearTimeout(timer);
   if (!element || document.hidden) return;
   if (!isBusy()) htmx.trigger(element, "tick");
-  const wait = Number(element.dataset.liveEvery) * 2 ** Math.min(failures, 4);
+  const wait = Number(element.dataset.liveEvery) * 2 ** Math.min(Math.max(failures - 1, 0), 4);
   timer = setTimeout(tick, Math.min(wait, Math.max(SLOWEST_MS, Number(element.dataset.liveEvery))));
 }
 

@@ -1,8 +1,11 @@
 """What the demo keeps between starts, and what it tells scripts."""
 
 import json
+import os
 import socket
 import stat
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from costboard.demo.announcement import (
     announcement_of,
     demo_json_path,
     remove_demo_json,
+    remove_stale_demo_json,
     write_demo_json,
 )
 from costboard.demo.history import portion_ends, start_of_load
@@ -128,3 +132,17 @@ def test_progress_off_a_terminal_is_at_most_a_line_a_tenth(
     lines = capsys.readouterr().out.splitlines()
     assert 9 <= len(lines) <= 11
     assert lines[-1].startswith("  history: 100%, 999 events")
+
+
+def test_demo_json_of_a_dead_demo_is_stale_and_of_a_living_one_is_not(tmp_path: Path) -> None:
+    path = demo_json_path(tmp_path)
+    remove_stale_demo_json(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
+        pass
+    for stale in (f'{{"pid": {ended.pid}}}', "{}", "", "half a fi"):
+        path.write_text(stale)
+        remove_stale_demo_json(tmp_path)
+        assert not path.exists()
+    path.write_text(f'{{"pid": {os.getpid()}}}')
+    remove_stale_demo_json(tmp_path)
+    assert path.exists()

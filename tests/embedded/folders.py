@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped,unused-ignore]
 import psycopg
 import pytest
 import redis
@@ -71,10 +71,12 @@ def copy_folder(source: Path, target: Path) -> None:
 
 
 def processes_below(folder: Path) -> list[psutil.Process]:
+    """The processes, but our own, that work in a folder: all of a server's do."""
     found = []
     for process in psutil.process_iter():
         try:
-            if Path(process.cwd()).is_relative_to(folder.resolve()):
+            is_below = Path(process.cwd()).is_relative_to(folder.resolve())
+            if is_below and process.pid != os.getpid():
                 found.append(process)
         except psutil.Error:
             continue
@@ -83,7 +85,10 @@ def processes_below(folder: Path) -> list[psutil.Process]:
 
 def is_alive(pid: int) -> bool:
     """Whether it runs; the dead that their new parent has not reaped yet do not count."""
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def server_pids(data_dir: Path) -> dict[str, int]:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
 from costboard import embedded, processes, servers

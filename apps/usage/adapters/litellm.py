@@ -70,6 +70,7 @@ class LiteLLMCall(msgspec.Struct, gc=False, rename={"start_time": "startTime",
 
 
 _DECODER: Final = RowDecoder(LiteLLMCall, id_key="litellm_call_id", lenient=True)
+_LABELS_WITH_COLUMNS: Final = ("department", "project", "environment", "task")
 _NO_METADATA: Final = _Metadata()
 _NO_ERROR: Final = _Error()
 
@@ -210,7 +211,8 @@ def _tags_of(call: LiteLLMCall, labels: dict[str, Any]) -> dict[str, str] | None
     given = call.request_tags if isinstance(call.request_tags, list) else []
     asked_for = [t for t in given if not (isinstance(t, str) and t.startswith("User-Agent:"))]
     from_cache = {"litellm_cache": "hit"} if call.cache_hit is True else {}
-    return loose.tags(from_cache, asked_for, labels)
+    others = {key: value for key, value in labels.items() if key not in _LABELS_WITH_COLUMNS}
+    return loose.tags(from_cache, asked_for, others)
 
 
 def _failure_of(error: _Error) -> str:

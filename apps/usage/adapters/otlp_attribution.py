@@ -21,7 +21,10 @@ _USER: Final = ("user", "userid", "enduserid")
 _PROJECT: Final = ("project", "projectname", "projectid", "openinferenceprojectname")
 _ENVIRONMENT: Final = ("environment", "env")
 _TASK: Final = ("task",)
-_IN_COLUMNS: Final = frozenset(("department", *_CUSTOMER, *_USER, *_PROJECT, *_ENVIRONMENT, *_TASK))
+# Labels that have a column of their own, or that only the emitter cares for.
+_NO_TAGS: Final = frozenset(
+    ("department", *_CUSTOMER, *_USER, *_PROJECT, *_ENVIRONMENT, *_TASK, "finishreason")
+)
 # Default names of services that say nothing of who uses them.
 _NAMELESS_SERVICES: Final = ("unknown_service", "litellm", "openrouter")
 _PUNCTUATION: Final = re.compile(r"[^a-z0-9]")
@@ -43,12 +46,13 @@ def attribute(span: Span) -> Attribution:
     labels = _labels_of(span)
     said, resource = span.attributes, span.resource
     end_user = _first_of(said, keys.END_USER) or _labelled(labels, _USER)
+    is_gateway = keys.LITELLM_CALL_ID in said  # whose own users are the owners of its keys
     service = _service_of(said) or _service_of(resource)
     tag_lists = [value for key in keys.TAG_LISTS if isinstance(value := said.get(key), list)]
     return Attribution(
         customer=_labelled(labels, _CUSTOMER) or end_user,
         department=_labelled(labels, _DEPARTMENT) or service,
-        user=_first_of(said, keys.KEY_OWNER) or end_user,
+        user=_first_of(said, keys.KEY_OWNER) or (None if is_gateway else end_user),
         project=_labelled(labels, _PROJECT) or service,
         environment=_labelled(labels, _ENVIRONMENT)
         or _first_of(said, keys.ENVIRONMENT)
@@ -56,7 +60,7 @@ def attribute(span: Span) -> Attribution:
         task=_labelled(labels, _TASK) or _first_of(said, keys.TASK),
         tags=loose.tags(
             *tag_lists,
-            {name: value for key, (name, value) in labels.items() if key not in _IN_COLUMNS},
+            {name: value for key, (name, value) in labels.items() if key not in _NO_TAGS},
         ),
     )
 

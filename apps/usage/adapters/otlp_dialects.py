@@ -20,6 +20,7 @@ from apps.usage.core.provider_usage import (
     buckets_from_totals,
     normalise_raw_usage,
     read_openai_chat,
+    speaks_gemini,
 )
 
 # Spans of these wrap calls and repeat the sum of their usage, or call no model.
@@ -104,10 +105,14 @@ def read_models(span: Span, provider: str) -> tuple[str, str | None]:
 
 def _models_named(span: Span) -> tuple[str | None, str | None]:
     said = span.attributes
-    asked_for = loose.text(_first(said, *keys.REQUEST_MODEL))
+    asked_for = _first(said, *keys.REQUEST_MODEL)
     if asked_for is None:
-        asked_for = loose.text(json_object(said.get(keys.INVOCATION_PARAMETERS)).get("model"))
-    return asked_for, loose.text(_first(said, *keys.RESPONSE_MODEL))
+        asked_for = json_object(said.get(keys.INVOCATION_PARAMETERS)).get("model")
+    answered = _first(said, *keys.RESPONSE_MODEL)
+    return (
+        asked_for if isinstance(asked_for, str) else None,
+        answered if isinstance(answered, str) else None,
+    )
 
 
 def read_tokens(span: Span, provider: str) -> TokenBuckets:
@@ -188,8 +193,10 @@ def _from_counts(span: Span, provider: str) -> TokenBuckets:
         or _leaves_cache_out(span, provider, input_tokens, read + written)
     ):
         input_tokens += read + written
-    if 0 < reasoning == total - input_tokens - output_tokens:
-        output_tokens += reasoning  # stands beside the output, as the total shows
+    if 0 < reasoning == total - input_tokens - output_tokens or (
+        reasoning > output_tokens and speaks_gemini(provider)
+    ):
+        output_tokens += reasoning  # it stands beside the output, as the numbers show
     return buckets_from_totals(
         input_tokens=input_tokens,
         output_tokens=output_tokens,

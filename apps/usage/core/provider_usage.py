@@ -182,7 +182,7 @@ def _from_openai_counts(
     # in both the total tells how many there were.
     if 0 < outside == reasoning_tokens:
         output_tokens += outside
-    elif outside > 0 and _speaks_gemini(provider):
+    elif outside > 0 and speaks_gemini(provider):
         output_tokens += outside
         reasoning_tokens += outside
     elif total is not None and outside and check_total:
@@ -293,7 +293,7 @@ def _speaks_anthropic(provider: str) -> bool:
     return "anthropic" in provider.lower() or "bedrock" in provider.lower()
 
 
-def _speaks_gemini(provider: str) -> bool:
+def speaks_gemini(provider: str) -> bool:
     name = provider.lower()
     return name.startswith(("google", "gemini", "vertex", "gcp."))
 

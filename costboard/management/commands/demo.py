@@ -10,7 +10,7 @@ from costboard.demo.readiness import NotReadyError
 from costboard.demo.run import Demo, DemoOptions
 from costboard.demo.seed import NoDemoDatabaseError
 from costboard.demo.traffic import DEFAULT_DAYS, DEFAULT_EVENTS, DEFAULT_SEED
-from costboard.embedded import EmbeddedServicesError
+from costboard.embedded import DataDirInUse, EmbeddedServicesError
 
 MAX_DAYS, MAX_EVENTS = 365, 20_000_000
 
@@ -42,5 +42,10 @@ class Command(BaseCommand):
         )
         try:
             demo.run()
+        except DataDirInUse as error:
+            raise CommandError(
+                f"{error}: another demo, or a command of manage.py. Stop that first, or give this"
+                " demo a folder of its own with COSTBOARD_DATA_DIR"
+            ) from error
         except (EmbeddedServicesError, NoDemoDatabaseError, NotReadyError, PortError) as error:
             raise CommandError(str(error)) from error
