@@ -20,9 +20,10 @@ class PlotlyFinder(BaseFinder):
         self.folder = Path(str(files("plotly") / "package_data"))
         self.storage = FileSystemStorage(location=self.folder)
 
-    def find(self, path: str, find_all: bool = False) -> Any:  # type: ignore[override]
+    def find(self, path: str, find_all: bool = False) -> Any:
+        # Django's finders answer an empty list for "not here", whatever was asked.
         if path != PLOTLY_FILE:
-            return [] if find_all else None
+            return []
         found = str(self.folder / PLOTLY_FILE)
         return [found] if find_all else found
 
