@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,9 +150,29 @@ def bound_log(path: Path) -> None:
 
 def kill_session(session: int) -> None:
     """Kill every process of a session at once, and wait until none is left."""
+    _kill_all(lambda: _session_members(session))
+
+
+def kill_processes_in(folder: Path) -> None:
+    """Kill every process whose working directory is `folder`, and wait until none is left."""
+    _kill_all(lambda: [process.pid for process in processes_in(folder)])
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """The living processes whose working directory is `folder`, as far as we may look."""
+    path = os.path.realpath(folder)
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd() == path:
+                found.append(process)
+    return found
+
+
+def _kill_all(pids: Callable[[], list[int]]) -> None:
     deadline = time.monotonic() + KILL_PATIENCE_SECONDS
-    while (members := _session_members(session)) and time.monotonic() < deadline:
-        for pid in members:
+    while (left := pids()) and time.monotonic() < deadline:
+        for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)

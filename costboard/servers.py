@@ -18,7 +18,14 @@ import psutil  # type: ignore[import-untyped,unused-ignore]
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from costboard.processes import Account, kill_session, setpriv_path, spawn
+from costboard.processes import (
+    Account,
+    kill_processes_in,
+    kill_session,
+    processes_in,
+    setpriv_path,
+    spawn,
+)
 
 DATABASE = "costboard"
 OWNER_ROLE = "costboard_owner"
@@ -143,16 +150,19 @@ class Server:
 
     def _processes(self) -> list[psutil.Process]:
         """Its living processes: known by program and folder, as a pid may be anyone's by now."""
+        found = [p for p in processes_in(self.folder) if _name(p) == self.program]
         # Ours counts from the start, before it has become the program.
-        own = self.process.pid if self.process and self.process.poll() is None else None
-        folder = os.path.realpath(self.folder)
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):  # it ended, or is not ours to look at
-                known = process.name() == self.program and process.cwd() == folder
-                if known or process.pid == own:
-                    found.append(process)
+        if self.process and self.process.poll() is None:
+            with suppress(psutil.Error):
+                found.append(psutil.Process(self.process.pid))
         return found
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.Error:  # it has ended
+        return ""
 
 
 def _words(path: Path) -> list[str]:
@@ -256,6 +266,8 @@ def valkey_program() -> Path:
 def make_database_cluster(folder: Path, account: Account | None, *, log: Path) -> None:
     """Make PostgreSQL's data folder where there is none, at once or not at all."""
     for leftover in folder.parent.glob(f"{folder.name}.new-*"):
+        # Its initdb may have outlived whoever began it, and would go on to fill it.
+        kill_processes_in(leftover)
         shutil.rmtree(leftover, ignore_errors=True)
     if (folder / "PG_VERSION").exists():
         return
@@ -263,7 +275,12 @@ def make_database_cluster(folder: Path, account: Account | None, *, log: Path) -
     make_private_folder(draft, account)
     argv = [str(postgres_program("initdb")), "--pgdata", str(draft), *_INITDB_OPTIONS]
     initdb = spawn(
-        argv, log=log, env=_server_environment(), death_signal=signal.SIGINT, account=account
+        argv,
+        log=log,
+        env=_server_environment(),
+        death_signal=signal.SIGINT,
+        folder=draft,
+        account=account,
     )
     try:
         if initdb.wait(INITDB_PATIENCE_SECONDS) != 0:

@@ -1,4 +1,4 @@
-"""Every address: the API, the pages, the health check."""
+"""Every address: the health check, the pages, the API."""
 
 from django.urls import include, path
 
@@ -7,8 +7,9 @@ from costboard.health import healthz
 
 urlpatterns = [
     path("healthz", healthz),
-    path("", api.urls),
+    # Before the API: ninja claims the bare root of its prefix for itself, and answers 404 there.
     path("", include("apps.dashboards.urls")),
+    path("", api.urls),
 ]
 
 handler404 = "costboard.api.not_found"

@@ -49,12 +49,12 @@ def test_posted_event_shows_on_the_open_routing_page_within_5_seconds(
     post(web, key, native_event())
     sign_in(page, web, tenant)
     page.goto(f"{web.url}/routing")
-    expect(page.get_by_role("cell", name="openai/gpt-4o-mini")).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("rowheader", name="openai/gpt-4o-mini")).to_be_visible(timeout=15_000)
     page.evaluate("window.notReloaded = true")
     answer = post(web, key, native_event(provider="anthropic", model="claude-sonnet-4-5-20250929"))
     assert answer["accepted"] == 1
     started = time.monotonic()
-    row = page.get_by_role("cell", name="anthropic/claude-sonnet-4-5")
+    row = page.get_by_role("rowheader", name="anthropic/claude-sonnet-4-5")
     expect(row).to_be_visible(timeout=5_000)
     print(f"shown after {time.monotonic() - started:.1f} s")
     assert page.evaluate("window.notReloaded") is True

@@ -71,11 +71,13 @@ class Demo:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         remove_stale_demo_json(self.data_dir)
         try:
-            with first_stop_raises(), self._services() as revive:
-                remove_demo_json(self.data_dir)
+            with first_stop_raises():
                 port = self._choose_port()
-                state = self._prepare(revive)
-                self._serve(state, port, revive)
+                with self._services() as revive:
+                    remove_demo_json(self.data_dir)
+                    with closing_connections():
+                        state = self._prepare(revive)
+                    self._serve(state, port, revive)
         except StopRequestedError:
             pass
         say("  Stopped.")
@@ -111,7 +113,6 @@ class Demo:
         self._say("tenants, people and keys are there")
         if state.history is not None or not self.options.empty:
             self._load(state, now, revive)
-        close_connections()
         return state
 
     def _load(self, state: DemoState, now: datetime, revive: Callable[[], object]) -> None:
@@ -154,13 +155,13 @@ class Demo:
     def _announce(self, state: DemoState, port: int, supervisor: Supervisor) -> None:
         """In a thread beside the supervisor: wait until all works, then tell everybody."""
         try:
-            wait_until_ready(port, gave_up=lambda: self.stopped)
+            with closing_connections():
+                wait_until_ready(port, gave_up=lambda: self.stopped)
         except NotReadyError as error:
-            self.failure = None if self.stopped else error
+            if not self.stopped:
+                self.failure = NotReadyError(f"{error}; the logs are in {self.data_dir / 'log'}")
             supervisor.request_stop()
             return
-        finally:
-            close_connections()
         told = announcement_of(
             state,
             url=f"http://{HOST}:{port}",
@@ -196,11 +197,15 @@ def first_stop_raises() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def close_connections() -> None:
-    """Let go of the database for good, the pool's spare connections included."""
-    connections.close_all()
-    for connection in connections.all(initialized_only=True):
-        connection.close_pool()  # type: ignore[attr-defined]
+@contextmanager
+def closing_connections() -> Iterator[None]:
+    """Let go of the database afterwards, the pool's spare connections included."""
+    try:
+        yield
+    finally:
+        connections.close_all()
+        for connection in connections.all(initialized_only=True):
+            connection.close_pool()  # type: ignore[attr-defined]
 
 
 def ignore_stop_signals() -> None:
