@@ -1,5 +1,6 @@
 """What the traffic says: rules over shares of requests and of money. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -27,6 +28,8 @@ SHIFT_SIDE = Decimal("0.2")
 SHIFT_REQUESTS = 30
 # ... and a move must be this many standard errors wide: every bucket of every backend is tried.
 SHIFT_SIGMAS = 4.5
+# ... and this part of the buckets on each side must lie nearer to their own side's share.
+SHIFT_AGREEMENT = 0.75
 STEADY_POINTS = Decimal("0.05")
 
 
@@ -163,31 +166,50 @@ class Shift:
 
 
 def find_shift(points: Sequence[SharePoint]) -> Shift | None:
-    """The bucket from which on the share is most clearly another than before it, if any is.
+    """The bucket from which on the share is clearly another than before it, if there is one.
 
-    Weighs the difference by how evenly the bucket cuts the requests, so that one odd bucket at
-    an end does not count as a move. Both sides need enough buckets and requests.
+    The best cut is the one whose two sides differ by most standard errors. It is told if they
+    differ by enough, if chance would not do it, and if nearly all buckets take part: one odd
+    bucket is no move.
     """
-    best: tuple[float, int, Decimal] | None = None
     margin = max(2, int(len(points) * SHIFT_SIDE))
-    all_requests = sum(p.requests for p in points)
-    all_of_backend = sum(p.of_backend for p in points)
-    before, before_of = 0, 0
-    for cut in range(1, len(points) - margin + 1):
-        before += points[cut - 1].requests
-        before_of += points[cut - 1].of_backend
-        after, after_of = all_requests - before, all_of_backend - before_of
-        if cut < margin or before < SHIFT_REQUESTS or after < SHIFT_REQUESTS:
-            continue
-        moved = Decimal(after_of) / after - Decimal(before_of) / before
-        weight = float(abs(moved)) * (before * after) ** 0.5 / all_requests
-        if best is None or weight > best[0]:
-            best = (weight, cut, moved)
-    if best is None or abs(best[2]) < SHIFT_POINTS:
+    best: tuple[float, int] | None = None
+    for cut in range(margin, len(points) - margin + 1):
+        sigmas = _standard_errors(points[:cut], points[cut:])
+        if best is None or sigmas > best[0]:
+            best = (sigmas, cut)
+    if best is None or best[0] < SHIFT_SIGMAS:
         return None
-    share = all_of_backend / all_requests
-    # `weight` is the difference of two proportions over its standard error, but for these.
-    sigmas = best[0] * (all_requests / (share * (1 - share))) ** 0.5
-    if sigmas < SHIFT_SIGMAS:
+    before, after = points[: best[1]], points[best[1] :]
+    moved = _share(after) - _share(before)
+    if abs(moved) < SHIFT_POINTS or not _all_take_part(before, after):
         return None
-    return Shift(points[best[1]].label, best[2])
+    return Shift(after[0].label, moved)
+
+
+def _share(points: Sequence[SharePoint]) -> Decimal:
+    return Decimal(sum(p.of_backend for p in points)) / sum(p.requests for p in points)
+
+
+def _standard_errors(before: Sequence[SharePoint], after: Sequence[SharePoint]) -> float:
+    """How far two proportions are apart, in standard errors of their pooled difference."""
+    sizes = [sum(p.requests for p in side) for side in (before, after)]
+    if min(sizes) < SHIFT_REQUESTS:
+        return 0.0
+    pooled = float(_share([*before, *after]))
+    if pooled in (0.0, 1.0):
+        return 0.0
+    error = math.sqrt(pooled * (1 - pooled) * (1 / sizes[0] + 1 / sizes[1]))
+    return abs(float(_share(after) - _share(before))) / error
+
+
+def _all_take_part(before: Sequence[SharePoint], after: Sequence[SharePoint]) -> bool:
+    """Whether nearly all buckets lie on their side's half of the way between the two shares."""
+    low, high = _share(before), _share(after)
+    middle = (low + high) / 2
+    for side, share in ((before, low), (after, high)):
+        busy = [Decimal(p.of_backend) / p.requests for p in side if p.requests]
+        with_it = sum(1 for one in busy if (one > middle) == (share > middle))
+        if with_it < len(busy) * SHIFT_AGREEMENT:
+            return False
+    return True

@@ -60,7 +60,7 @@ def seen(colour: str, sight: str) -> Vector:
 def least_distance(colours: list[str], sight: str) -> float:
     points = [seen(colour, sight) for colour in colours]
     return min(
-        100 * sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5
+        100.0 * sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5
         for one, other in itertools.combinations(points, 2)
     )
 
@@ -70,7 +70,7 @@ def contrast(one: str, other: str) -> float:
     low, high = sorted(
         sum(w * v for w, v in zip(weights, linear(colour), strict=True)) for colour in (one, other)
     )
-    return (high + 0.05) / (low + 0.05)
+    return float((high + 0.05) / (low + 0.05))
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from apps.dashboards import sentences
+from apps.dashboards.breakdown import Line
 from apps.dashboards.periods import read_period
 from apps.dashboards.sentences import DayMix, plain
 from tests.dashboards.rows import line
@@ -16,7 +17,7 @@ def overview(
     spent: str = "12480",
     before: str = "11360",
     projected: str | None = "16900",
-    lines: list[sentences.Line] | None = None,
+    lines: list[Line] | None = None,
     unpriced: int = 0,
 ) -> str:
     answer = sentences.overview_answer(

@@ -51,7 +51,7 @@ def test_a_day_without_spend_after_the_first_counts_as_one() -> None:
 
 def test_running_sums_end_with_this_hour_and_the_usual_with_its_day() -> None:
     today = compare_today(hours(BERLIN, MONDAY, ["2", "1", "1"]), BERLIN, MONDAY)
-    assert today.running[:3] == (0, 2, 4)
+    assert list(today.running[:3]) == [0, 2, 4]
     assert today.running[11] == 22
     assert set(today.running[12:]) == {None}
     assert today.usual_running[-1] == 24

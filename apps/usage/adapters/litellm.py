@@ -189,10 +189,9 @@ def _tokens_of(
             )
         return read_openai_chat(provider, usage, check_total=False)
     except InvalidUsageError as refused:
-        field = (refused.field or "").removeprefix("raw_usage").removeprefix("usage")
-        raise InvalidUsageError(
-            refused.code, refused.detail, field=f"metadata.usage_object{field}"
-        ) from refused
+        _, _, count = (refused.field or "").partition("raw_usage")
+        field = f"metadata.usage_object{count}"
+        raise InvalidUsageError(refused.code, refused.detail, field=field) from refused
 
 
 def _department_of(metadata: _Metadata, labels: dict[str, Any]) -> str | None:

@@ -191,12 +191,12 @@ def test_an_answer_from_litellms_own_cache_costs_nothing() -> None:
         ("gpt-4o-mini-2024-07-18", "gpt-4o-mini", "", "gpt-4o-mini-2024-07-18", "gpt-4o-mini"),
         # The proxy writes the group's alias over the model that answered.
         ("my-fast", "openai/gpt-4o-mini", "my-fast", "gpt-4o-mini", "my-fast"),
-        ("gpt-4o-mini-2024-07-18", "openai/gpt-4o-mini", "my-fast", "gpt-4o-mini-2024-07-18", "my-fast"),
+        ("gpt-4o-2024-08-06", "azure/my-own", "my-fast", "gpt-4o-2024-08-06", "my-fast"),
         ("", "openai/gpt-4o-mini", "my-fast", "gpt-4o-mini", "my-fast"),
         ("openai/gpt-4o-mini", "gpt-4o-mini", "openai/gpt-4o-mini", "gpt-4o-mini", "gpt-4o-mini"),
         (None, "openai/responses/gpt-5-codex", None, "gpt-5-codex", "gpt-5-codex"),
         ("", "", "my-fast", "my-fast", "my-fast"),
-        ("meta-llama/Llama-3-8B", "meta-llama/Llama-3-8B", "local", "meta-llama/Llama-3-8B", "local"),
+        ("meta-llama/Llama-3", "meta-llama/Llama-3", "local", "meta-llama/Llama-3", "local"),
     ],
 )  # fmt: skip
 def test_the_model_that_answered_is_named_never_an_alias(

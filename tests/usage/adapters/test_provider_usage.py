@@ -282,10 +282,11 @@ def test_what_cannot_be_normalised_is_refused(
     assert (refused.value.code, refused.value.field) == (code, field)
 
 
-@given(uncached=COUNTS, read=COUNTS, five=COUNTS, hour=COUNTS, answer=COUNTS, thoughts=COUNTS)
+@given(st.tuples(*[COUNTS] * 6))
 def test_inclusive_and_exclusive_providers_report_one_call_alike(
-    uncached: int, read: int, five: int, hour: int, answer: int, thoughts: int
+    counts: tuple[int, int, int, int, int, int],
 ) -> None:
+    uncached, read, five, hour, answer, thoughts = counts
     expected = TokenBuckets(
         uncached_input_tokens=uncached,
         cache_read_tokens=read,
