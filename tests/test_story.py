@@ -68,3 +68,9 @@ def test_empty_tenant_is_told_how_to_send_its_first_event_and_sees_it_arrive(
     expect(page.get_by_text("/api/v1/usage/events").first).to_be_visible()
     post(web, key, native_event())
     expect(page.get_by_text("Month to date").first).to_be_visible(timeout=10_000)
+
+
+@pytest.mark.browser
+def test_api_documentation_opens_in_a_browser(page: Page, web: WebServer) -> None:
+    page.goto(f"{web.url}/api/docs")
+    expect(page.get_by_text("/api/v1/usage/events").first).to_be_visible(timeout=15_000)

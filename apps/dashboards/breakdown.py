@@ -40,6 +40,11 @@ class Sums:
         return self.requests - self.unpriced_requests
 
     @property
+    def known_usd(self) -> Decimal | None:
+        """The cost, or None where no request has a price: unknown is not zero."""
+        return None if self.requests and self.priced_requests <= 0 else self.cost_usd
+
+    @property
     def usd_per_request(self) -> Decimal | None:
         """Effective, over the requests that have a price; None when none has."""
         return self.cost_usd / self.priced_requests if self.priced_requests > 0 else None
@@ -79,7 +84,9 @@ class Line:
 
     @property
     def spend_share(self) -> Decimal | None:
-        return self.now.cost_usd / self.whole.cost_usd if self.whole.cost_usd else None
+        if self.now.known_usd is None or not self.whole.cost_usd:
+            return None
+        return self.now.cost_usd / self.whole.cost_usd
 
     @property
     def request_share(self) -> Decimal | None:

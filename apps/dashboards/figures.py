@@ -196,10 +196,10 @@ def share_pair(backends: Sequence[BackendMark]) -> Figure:
             _share_bar(n, -0.2, requests, "of requests", f"{name}: {count(line.now.requests)}")
             | {"meta": {"role": "requests"}}
         )
-        traces.append(
-            _share_bar(n, 0.2, spend, "of spend", f"{name}: {usd(line.now.cost_usd)} USD,")
-            | {"meta": backend.series.as_meta()}
-        )
+        bar = _share_bar(n, 0.2, spend, "of spend", f"{name}: {usd(line.now.known_usd)} USD,")
+        if line.now.known_usd is None:
+            bar |= {"text": ["no price yet"]}
+        traces.append(bar | {"meta": backend.series.as_meta()})
     figure = _in_rows(traces, [b.series.name for b in backends], kind="pair", hover="closest")
     shares = [s for b in backends for s in (b.line.request_share, b.line.spend_share) if s]
     # Room for "44% of requests" beyond the longest bar.

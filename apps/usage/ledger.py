@@ -23,17 +23,18 @@ CREATE TEMPORARY TABLE IF NOT EXISTS usage_stage (
     uncached_input_tokens bigint, cache_read_tokens bigint, cache_write_5m_tokens bigint,
     cache_write_1h_tokens bigint, output_tokens bigint, reasoning_tokens bigint,
     cost_units numeric,
-    requested_model text, end_user text, tags jsonb, latency_ms integer,
-    time_to_first_token_ms integer, decision_id text, policy_version text, revenue_usd numeric,
-    converted boolean, quality_score real, reported_cost_usd numeric, energy_wh numeric
+    requested_model text, end_user text, tags jsonb, meters jsonb, price_context jsonb,
+    latency_ms integer, time_to_first_token_ms integer, decision_id text, policy_version text,
+    revenue_usd numeric, converted boolean, quality_score real, reported_cost_usd numeric,
+    energy_wh numeric
 ) ON COMMIT DELETE ROWS
 """
 COPY = "COPY pg_temp.usage_stage FROM STDIN"
 
 CARRIED = """slice_id, source, event_id, uncached_input_tokens, cache_read_tokens,
     cache_write_5m_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
-    requested_model, end_user, tags, latency_ms, time_to_first_token_ms, decision_id,
-    policy_version, revenue_usd, converted, quality_score, reported_cost_usd, energy_wh"""
+    requested_model, end_user, tags, meters, price_context, latency_ms,
+    time_to_first_token_ms, decision_id, policy_version, revenue_usd, converted, quality_score, reported_cost_usd, energy_wh"""
 
 # Identities are taken in order, so that two commits with the same ones wait and never deadlock.
 COMMIT = f"""
@@ -143,13 +144,15 @@ def _copy_lines(staged: Iterable[StagedEvent]) -> Iterator[str]:
         content = int.from_bytes(blake2b(encode(e), digest_size=8).digest(), signed=True)
         cost = r"\N" if item.cost_units < 0 else item.cost_units
         tags = r"\N" if not e.tags else _text(to_json(e.tags).decode())
+        meters = r"\N" if not e.meters else _text(to_json(e.meters).decode())
+        context = r"\N" if not e.price_context else _text(to_json(e.price_context).decode())
         yield (
             f"{row}\t{identity}\t{content}\t{e.occurred_at.isoformat()}\t{item.slice_id}\t"
             f"{_text(e.source)}\t{_text(e.event_id)}\t"
             f"{e.uncached_input_tokens}\t{e.cache_read_tokens}\t{e.cache_write_5m_tokens}\t"
             f"{e.cache_write_1h_tokens}\t{e.output_tokens}\t{e.reasoning_tokens}\t{cost}\t"
-            f"{_text(e.requested_model)}\t{_text(e.user)}\t{tags}\t{_plain(e.latency_ms)}\t"
-            f"{_plain(e.time_to_first_token_ms)}\t{_text(e.decision_id)}\t"
+            f"{_text(e.requested_model)}\t{_text(e.user)}\t{tags}\t{meters}\t{context}\t"
+            f"{_plain(e.latency_ms)}\t{_plain(e.time_to_first_token_ms)}\t{_text(e.decision_id)}\t"
             f"{_text(e.policy_version)}\t{_plain(e.revenue_usd)}\t{_plain(e.converted)}\t"
             f"{_plain(e.quality_score)}\t{_plain(e.reported_cost_usd)}\t{_plain(e.energy_wh)}\n"
         )

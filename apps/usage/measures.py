@@ -2,7 +2,7 @@
 
 # Column of every rollup -> how it is summed from ledger rows `l`.
 FROM_LEDGER = {
-    "requests": "count(*)",
+    "requests": "count(*) FILTER (WHERE l.kind = 0)",
     "uncached_input_tokens": "sum(l.uncached_input_tokens)",
     "cache_read_tokens": "sum(l.cache_read_tokens)",
     "cache_write_5m_tokens": "sum(l.cache_write_5m_tokens)",
@@ -10,7 +10,7 @@ FROM_LEDGER = {
     "output_tokens": "sum(l.output_tokens)",
     "reasoning_tokens": "sum(l.reasoning_tokens)",
     "cost_usd": "coalesce(sum(l.cost_usd), 0)",
-    "unpriced_requests": "count(*) FILTER (WHERE l.cost_usd IS NULL)",
+    "unpriced_requests": "count(*) FILTER (WHERE l.cost_usd IS NULL) + sum(l.unpriced_change)",
     "revenue_usd": "coalesce(sum(l.revenue_usd), 0)",
     "latency_ms_sum": "coalesce(sum(l.latency_ms), 0)",
     "latency_count": "count(l.latency_ms)",

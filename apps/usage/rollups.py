@@ -44,7 +44,8 @@ WITH claimed AS (
     DELETE FROM usage_commit WHERE tenant_id = %(tenant_id)s AND id = ANY(%(commits)s)
     RETURNING tenant_id, id, rows, first_occurred_at, last_occurred_at
 ), fresh AS MATERIALIZED (
-    SELECT date_trunc('minute', l.occurred_at) AS minute, l.slice_id, {SUMS_FROM_LEDGER}
+    SELECT date_trunc('minute', l.occurred_at) AS minute, l.slice_id, count(*) AS rows,
+        {SUMS_FROM_LEDGER}
     FROM claimed AS c JOIN usage_ledger AS l ON l.tenant_id = c.tenant_id
         AND l.id BETWEEN c.id << 16 AND (c.id << 16) | 65535
         AND l.occurred_at BETWEEN c.first_occurred_at AND c.last_occurred_at
@@ -54,7 +55,7 @@ WITH claimed AS (
 ), by_quarter_hour AS ({_into("usage_rollup_quarter_hour", QUARTER_OF_MINUTE)}
 ), by_day AS ({_into("usage_rollup_day", DAY_OF_MINUTE)}
 )
-SELECT coalesce((SELECT sum(rows) FROM claimed), 0), coalesce(sum(requests), 0) FROM fresh
+SELECT coalesce((SELECT sum(rows) FROM claimed), 0), coalesce(sum(rows), 0) FROM fresh
 """
 
 
@@ -133,7 +134,7 @@ class Reconciliation:
 
 
 TOTALS = """
-SELECT (SELECT count(*) FROM usage_ledger WHERE tenant_id = %(tenant_id)s),
+SELECT (SELECT count(*) FROM usage_ledger WHERE tenant_id = %(tenant_id)s AND kind = 0),
     (SELECT count(*) FROM usage_identity WHERE tenant_id = %(tenant_id)s),
     (SELECT coalesce(sum(rows), 0) FROM usage_commit WHERE tenant_id = %(tenant_id)s),
     (SELECT coalesce(sum(cost_usd), 0) FROM usage_ledger WHERE tenant_id = %(tenant_id)s)

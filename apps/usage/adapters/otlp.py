@@ -23,6 +23,7 @@ from apps.usage.adapters.otlp_dialects import (
     read_first_token_ms,
     read_models,
     read_provider,
+    read_response_id,
     read_tokens,
 )
 from apps.usage.adapters.otlp_spans import Span, read_json, read_protobuf
@@ -164,9 +165,9 @@ def _latency_ms(span: Span) -> int | None:
 def _without_repeats(calls: list[Call], spans: list[Span]) -> list[Call]:
     """Each call once, where two instrumentations of one client both made a span of it.
 
-    Two calls are one when one span lies within the other and they tell the same response, or of the
-    same totals where one names no response; the one that tells more is kept. So are two spans of
-    one LiteLLM call.
+    Two calls are one when one span lies within the other and both tell of the same response, or of
+    the same totals where one names none, or the outer failed without usage. The one that tells more
+    is kept, the inner if they tell alike. Two spans of one LiteLLM call are one, too.
     """
     parents = {(s.trace_id, s.span_id): (s.trace_id, s.parent_span_id) for s in spans}
     by_place = {(call.span.trace_id, call.span.span_id): call for call in calls}
@@ -179,7 +180,7 @@ def _without_repeats(calls: list[Call], spans: list[Span]) -> list[Call]:
             litellm_ids.add(call.event.event_id)
         for place in _ancestors(call.span, parents):
             outer = by_place.get(place)
-            if outer is not None and _tell_of_one_call(call, outer):
+            if outer is not None and _are_one_call(outer, call):
                 repeated.add(min(outer, call, key=_telling).index)
     return [call for call in calls if call.index not in repeated]
 
@@ -193,11 +194,13 @@ def _ancestors(span: Span, parents: dict[Place, Place]) -> Iterator[Place]:
         place = above
 
 
-def _tell_of_one_call(one: Call, other: Call) -> bool:
-    ids = {call.span.attributes.get(keys.RESPONSE_ID[0]) for call in (one, other)}
-    if None not in ids:
-        return len(ids) == 1
-    totals = {(c.event.input_tokens, c.event.output_tokens, c.event.status) for c in (one, other)}
+def _are_one_call(outer: Call, inner: Call) -> bool:
+    if has_failed(outer.span) and not (outer.event.input_tokens or outer.event.output_tokens):
+        return True
+    responses = {read_response_id(call.span) for call in (outer, inner)}
+    if None not in responses:
+        return len(responses) == 1
+    totals = {(c.event.input_tokens, c.event.output_tokens) for c in (outer, inner)}
     return len(totals) == 1
 
 

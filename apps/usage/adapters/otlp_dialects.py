@@ -83,13 +83,14 @@ def _names_a_model(span: Span) -> bool:
 
 
 def read_provider(span: Span) -> str:
-    """As reported; else the model's maker, where its name tells; else "unknown"."""
+    """As reported; else LiteLLM's prefix; else the model's maker, where its name tells."""
     for key in keys.PROVIDER:
         name = loose.text(unquoted(span.attributes.get(key)))
         if name is not None and name.lower() not in NOT_PROVIDERS:
             return name
+    prefix, slash, _ = str(span.attributes.get(keys.DEPLOYED_MODEL, "")).partition("/")
     asked_for, answered = _models_named(span)
-    return loose.provider_of_model(answered or asked_for or "")
+    return (slash and loose.text(prefix)) or loose.provider_of_model(answered or asked_for or "")
 
 
 def read_models(span: Span, provider: str) -> tuple[str, str | None]:
@@ -99,7 +100,7 @@ def read_models(span: Span, provider: str) -> tuple[str, str | None]:
         provider,
         answered=answered,
         deployed=span.attributes.get(keys.DEPLOYED_MODEL),
-        asked_for=asked_for,
+        asked_for=span.attributes.get(keys.MODEL_GROUP) or asked_for,
     )
 
 
@@ -113,6 +114,10 @@ def _models_named(span: Span) -> tuple[str | None, str | None]:
         asked_for if isinstance(asked_for, str) else None,
         answered if isinstance(answered, str) else None,
     )
+
+
+def read_response_id(span: Span) -> str | None:
+    return loose.text(_first(span.attributes, *keys.RESPONSE_ID))
 
 
 def read_tokens(span: Span, provider: str) -> TokenBuckets:

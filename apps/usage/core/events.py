@@ -14,7 +14,8 @@ MAX_TAGS = 32
 MAX_TAG_LENGTH = 200
 
 
-class UsageEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+# omit_defaults: an event's content hash must not change when a field is added here.
+class UsageEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One request attempt as reported, in our units.
 
     The three input buckets are disjoint: uncached, cache read, cache write (5 min and 1 h).
@@ -41,6 +42,11 @@ class UsageEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     environment: str | None = None
     task: str | None = None
     tags: Mapping[str, str] | None = None
+    # Quantities beyond the token buckets, by the catalogue's usage keys: {"web_searches": 2}.
+    # Audio and image tokens are parts of the buckets, as the providers count them.
+    meters: Mapping[str, int] | None = None
+    # What chooses a variant of the price: {"service_tier": "flex"}, {"processing": "batch"}.
+    price_context: Mapping[str, str] | None = None
     # "success", or what went wrong: an HTTP status or an error's class.
     status: str = "success"
     latency_ms: int | None = None

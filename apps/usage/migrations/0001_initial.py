@@ -51,11 +51,17 @@ CREATE TABLE usage_identity (
 );
 
 -- id = commit << 16 | row within the commit: a commit's rows are one range of the primary key.
+-- kind 0: a charge. kind 1: an adjustment of the charge `corrects_id` by a repricing run: it
+-- carries the difference in cost and in unpriced requests, and no volume.
 CREATE TABLE usage_ledger (
     tenant_id bigint NOT NULL,
     id bigint NOT NULL,
     occurred_at timestamptz NOT NULL,
     received_at timestamptz NOT NULL,
+    kind smallint NOT NULL DEFAULT 0,
+    corrects_id bigint,
+    repricing_id bigint,
+    unpriced_change smallint NOT NULL DEFAULT 0 CHECK (unpriced_change BETWEEN -1 AND 1),
     slice_id bigint NOT NULL,
     source text NOT NULL,
     event_id text NOT NULL,
@@ -66,11 +72,15 @@ CREATE TABLE usage_ledger (
     output_tokens bigint NOT NULL CHECK (output_tokens >= 0),
     reasoning_tokens bigint NOT NULL CHECK (reasoning_tokens BETWEEN 0 AND output_tokens),
     -- NULL: no price known. Never zero for that reason.
-    cost_usd numeric(38, 24) CHECK (cost_usd >= 0),
+    cost_usd numeric(38, 24),
     rate_revision bigint NOT NULL,
     requested_model text,
     end_user text,
     tags jsonb,
+    -- Quantities beyond the token buckets ({"web_searches": 2}), and the variant that prices
+    -- them ({"service_tier": "flex"}).
+    meters jsonb,
+    price_context jsonb,
     latency_ms integer,
     time_to_first_token_ms integer,
     decision_id text,
@@ -80,8 +90,15 @@ CREATE TABLE usage_ledger (
     quality_score real,
     reported_cost_usd numeric(38, 24),
     energy_wh numeric(38, 24),
-    PRIMARY KEY (tenant_id, id, occurred_at)
+    PRIMARY KEY (tenant_id, id, occurred_at),
+    CONSTRAINT usage_ledger_entry CHECK (
+        (kind = 0 AND corrects_id IS NULL AND repricing_id IS NULL AND unpriced_change = 0
+            AND (cost_usd IS NULL OR cost_usd >= 0))
+        OR (kind = 1 AND corrects_id IS NOT NULL AND repricing_id IS NOT NULL
+            AND cost_usd IS NOT NULL)
+    )
 ) PARTITION BY RANGE (occurred_at);
+CREATE INDEX usage_ledger_adjustments ON usage_ledger (tenant_id, corrects_id) WHERE kind = 1;
 
 -- Commits whose rows the rollups do not hold yet. A row is visible when its ledger rows are.
 CREATE TABLE usage_commit (

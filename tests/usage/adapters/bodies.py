@@ -82,7 +82,7 @@ def failed(message: str = "Error code: 429 - fake 429") -> dict[str, Any]:
 def json_body(
     *spans: Mapping[str, Any], resource: Mapping[str, Any] | None = None, scope: str = "test"
 ) -> bytes:
-    encoded = [one | {"attributes": _json_attributes(one["attributes"])} for one in spans]
+    encoded = [dict(one) | {"attributes": _json_attributes(one["attributes"])} for one in spans]
     request = {
         "resourceSpans": [
             {

@@ -344,7 +344,16 @@ CALLS = {
         ANTHROPIC_CALL_WITHOUT_AGES,
         CLAUDE,
     ),
-    "litellm's alias over the model that answered": Counted(
+    "litellm v1's alias, with the group beside it and no provider": Counted(
+        gen_ai(gen_ai__response__model="fast", gen_ai__provider__name=None)
+        | {
+            "litellm.call_id": "1",
+            "litellm.model_group": "fast",
+            "litellm.provider.model": f"openai/{ANSWERED}",
+        },
+        OPENAI_CALL_WITHOUT_DETAILS,
+    ),
+    "litellm v2's alias over the model that answered": Counted(
         gen_ai(gen_ai__request__model="fast", gen_ai__response__model="fast")
         | {"litellm.call_id": "1", "litellm.provider.model": f"openai/{ANSWERED}"},
         OPENAI_CALL_WITHOUT_DETAILS,
@@ -562,6 +571,18 @@ def test_two_instrumentations_of_one_call_count_once(parse: Parse) -> None:
         assert len(parse(*nested(outer | same_id, inner | same_id))) == 1
 
 
+def test_a_failed_span_around_calls_is_none_of_its_own(parse: Parse) -> None:
+    unused = {"gen_ai.usage.input_tokens": None, "gen_ai.usage.output_tokens": None}
+    asked = {k: v for k, v in (gen_ai() | unused).items() if v is not None}
+    spans = nested(asked, gen_ai())
+    spans[2]["status"] = failed("the answer could not be read")
+    (event,) = parse(*spans)
+    assert event.status == "success"
+    spans[0] |= {"attributes": asked, "status": failed()}
+    (event,) = parse(*spans)
+    assert event.status == "429"
+
+
 def test_a_call_made_within_another_counts_too(parse: Parse) -> None:
     one, other = {"gen_ai.response.id": "r1"}, {"gen_ai.response.id": "r2"}
     assert len(parse(*nested(gen_ai() | one, gen_ai() | other))) == 2
@@ -584,6 +605,7 @@ def test_the_provider_is_as_reported_or_the_models_maker(parse: Parse) -> None:
     assert provider_of(gen_ai__system="Langchain", gen_ai__request__model="gpt-4o") == "openai"
     assert provider_of(gen_ai__request__model="claude-3-opus") == "anthropic"
     assert provider_of(gen_ai__request__model="my-own") == "unknown"
+    assert provider_of(litellm__provider__model="groq/my-own", gen_ai__request__model="x") == "groq"
 
 
 @pytest.mark.parametrize(
