@@ -202,6 +202,9 @@ def _spend_query(
                 f"{name[:60]!r} is neither a parameter nor a dimension ({', '.join(DIMENSIONS)})",
                 field=name[:60],
             )
+    for name, values in request.GET.lists():
+        if any("\0" in value for value in values):
+            raise Problem(422, "invalid_value", f"{name} holds a NUL character", field=name)
     groups = tuple(part.strip() for part in group_by.split(",") if part.strip())
     unknown = [group for group in groups if group not in DIMENSIONS]
     if unknown or len(set(groups)) != len(groups) or len(groups) > MAX_GROUPS:

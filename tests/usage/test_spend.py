@@ -129,6 +129,7 @@ def test_instants_are_taken_with_any_offset(client: Client, key: Key, some_usage
         ({"from": "2026-11-02", "to": "2026-11-01"}, "to"),
         ({"colour": "red"}, "colour"),
         ({"format": "pdf"}, "format"),
+        ({"project": "a\0b"}, "project"),
     ],
 )
 def test_bad_question_is_a_problem_naming_the_field(
