@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from django.db import connection
 
 from apps.tenants.core.access import KeyIdentity, hash_secret
-from apps.tenants.models import ApiKey, Customer, Department, Member, Tenant
+from apps.tenants.models import ApiKey, Customer, Department, Member, Tenant, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,11 @@ def list_memberships(user_id: int) -> list[Membership]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM memberships_of_user(%s)", [user_id])
         return [Membership(*row) for row in cursor.fetchall()]
+
+
+def find_user_id(email: str) -> int | None:
+    """The person with this e-mail address, whatever its case. Needs no scope."""
+    return User.objects.filter(email__iexact=email).values_list("id", flat=True).first()
 
 
 def list_tenant_ids() -> list[int]:
