@@ -34,7 +34,8 @@ COPY = "COPY pg_temp.usage_stage FROM STDIN"
 CARRIED = """slice_id, source, event_id, uncached_input_tokens, cache_read_tokens,
     cache_write_5m_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
     requested_model, end_user, tags, meters, price_context, latency_ms,
-    time_to_first_token_ms, decision_id, policy_version, revenue_usd, converted, quality_score, reported_cost_usd, energy_wh"""
+    time_to_first_token_ms, decision_id, policy_version, revenue_usd, converted,
+    quality_score, reported_cost_usd, energy_wh"""
 
 # Identities are taken in order, so that two commits with the same ones wait and never deadlock.
 COMMIT = f"""

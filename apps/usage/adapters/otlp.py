@@ -4,7 +4,7 @@ Spans that are not calls of a model are left out in silence; a call that cannot 
 rejection, whose index is the span's place in the body.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -23,29 +23,17 @@ from apps.usage.adapters.otlp_dialects import (
     read_first_token_ms,
     read_models,
     read_provider,
-    read_response_id,
     read_tokens,
 )
+from apps.usage.adapters.otlp_repeats import LITELLM_SOURCE, Call, without_repeats
 from apps.usage.adapters.otlp_spans import Span, read_json, read_protobuf
 from apps.usage.adapters.rows import reject
 from apps.usage.core.events import MAX_ID_LENGTH, InvalidUsageError, Parsed, UsageEvent
 from apps.usage.core.provider_usage import TokenBuckets
 
 SOURCE: Final = "otlp"
-LITELLM_SOURCE: Final = "litellm"
 JSON: Final = "application/json"
 PROTOBUF_TYPES: Final = frozenset({"", "application/x-protobuf", "application/protobuf"})
-Place = tuple[str, str]  # trace id, span id
-# How far up a trace is looked for a span that repeats another's call.
-MAX_ANCESTORS: Final = 32
-
-
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A span that counts, with its place in the body."""
-
-    index: int
-    span: Span
-    event: UsageEvent
 
 
 def parse_otlp_traces(body: bytes, content_type: str) -> Parsed:
@@ -64,7 +52,7 @@ def parse_otlp_traces(body: bytes, content_type: str) -> Parsed:
                 calls.append(Call(index=index, span=span, event=_to_event(span)))
             except InvalidUsageError as error:
                 parsed.rejections.append(reject(index, error, span.span_id or None))
-    for call in _without_repeats(calls, [span for span in spans if isinstance(span, Span)]):
+    for call in without_repeats(calls, [span for span in spans if isinstance(span, Span)]):
         parsed.events.append(call.event)
         parsed.indexes.append(call.index)
     return parsed
@@ -160,58 +148,3 @@ def _latency_ms(span: Span) -> int | None:
     if span.end_ns > span.start_ns:
         return loose.milliseconds((span.end_ns - span.start_ns) / 1e6)
     return loose.milliseconds_from_seconds(span.attributes.get(keys.DURATION_SECONDS))
-
-
-def _without_repeats(calls: list[Call], spans: list[Span]) -> list[Call]:
-    """Each call once, where two instrumentations of one client both made a span of it.
-
-    Two calls are one when one span lies within the other and both tell of the same response, or of
-    the same totals where one names none, or the outer failed without usage. The one that tells more
-    is kept, the inner if they tell alike. Two spans of one LiteLLM call are one, too.
-    """
-    parents = {(s.trace_id, s.span_id): (s.trace_id, s.parent_span_id) for s in spans}
-    by_place = {(call.span.trace_id, call.span.span_id): call for call in calls}
-    repeated: set[int] = set()
-    litellm_ids: set[str] = set()
-    for call in calls:
-        if call.event.source == LITELLM_SOURCE:
-            if call.event.event_id in litellm_ids:
-                repeated.add(call.index)
-            litellm_ids.add(call.event.event_id)
-        for place in _ancestors(call.span, parents):
-            outer = by_place.get(place)
-            if outer is not None and _are_one_call(outer, call):
-                repeated.add(min(outer, call, key=_telling).index)
-    return [call for call in calls if call.index not in repeated]
-
-
-def _ancestors(span: Span, parents: dict[Place, Place]) -> Iterator[Place]:
-    here = place = (span.trace_id, span.span_id)
-    for _ in range(MAX_ANCESTORS):
-        if (above := parents.get(place)) is None or above == here:
-            return
-        yield above
-        place = above
-
-
-def _are_one_call(outer: Call, inner: Call) -> bool:
-    if has_failed(outer.span) and not (outer.event.input_tokens or outer.event.output_tokens):
-        return True
-    responses = {read_response_id(call.span) for call in (outer, inner)}
-    if None not in responses:
-        return len(responses) == 1
-    totals = {(c.event.input_tokens, c.event.output_tokens) for c in (outer, inner)}
-    return len(totals) == 1
-
-
-def _telling(call: Call) -> int:
-    event = call.event
-    return sum(
-        bool(count)
-        for count in (
-            event.cache_read_tokens,
-            event.cache_write_5m_tokens + event.cache_write_1h_tokens,
-            event.cache_write_1h_tokens,
-            event.reasoning_tokens,
-        )
-    )

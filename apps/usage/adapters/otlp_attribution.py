@@ -75,8 +75,9 @@ def _labels_of(span: Span) -> Labels:
     for key, value in json_object(span.attributes.get(keys.LABELS_AS_JSON)).items():
         _add(labels, key, value)
     for source in (span.attributes, span.resource):
-        for key in keys.PLAIN_LABELS.intersection(source):
-            _add(labels, key, source[key])
+        for key, value in source.items():
+            if key in keys.PLAIN_LABELS:
+                _add(labels, key, value)
         if (team := _first_of(source, keys.LITELLM_TEAM)) is not None:
             _add(labels, "team", team)
     return labels

@@ -34,6 +34,7 @@ LANGFUSE_CALLS: Final = frozenset({"generation", "embedding"})
 AI_SDK_CALLS: Final = (".doGenerate", ".doStream", ".doEmbed")
 # What stands for a provider in spans of frameworks that do not know theirs.
 NOT_PROVIDERS: Final = frozenset({"langchain", "litellm", "openlit", "unknown", "_other"})
+OPENROUTER: Final = "openrouter"
 MAX_JSON_TEXT: Final = 20_000
 
 _HTTP_STATUS: Final = re.compile(r"(?:Error code|status code|HTTP):? (?P<code>[45]\d\d)\b", re.I)
@@ -54,8 +55,6 @@ def _is_of_a_call(span: Span) -> bool:
         return str(kind).upper() in OPENINFERENCE_CALLS
     if (operation := said.get(keys.AI_SDK_OPERATION)) is not None:
         return str(operation).endswith(AI_SDK_CALLS)
-    if span.resource.get(keys.SERVICE) == "openrouter":
-        return span.name == "LLM Generation"
     return str(said.get(keys.OPERATION, "")).lower() not in WRAPPING_OPERATIONS
 
 
@@ -83,14 +82,32 @@ def _names_a_model(span: Span) -> bool:
 
 
 def read_provider(span: Span) -> str:
-    """As reported; else LiteLLM's prefix; else the model's maker, where its name tells."""
-    for key in keys.PROVIDER:
-        name = loose.text(unquoted(span.attributes.get(key)))
-        if name is not None and name.lower() not in NOT_PROVIDERS:
-            return name
+    """As reported; else LiteLLM's prefix; else the model's maker, where its name tells.
+
+    OpenRouter reports whose machines answered. Where those do not sell under the maker's name, as
+    Amazon with Claude, it is OpenRouter's own price list that has the model.
+    """
+    given = (loose.text(unquoted(span.attributes.get(key))) for key in keys.PROVIDER)
+    names = [name for name in given if name is not None]
+    for name in names:
+        if name.lower() not in NOT_PROVIDERS:
+            return OPENROUTER if _is_resold(span, name) else name
     prefix, slash, _ = str(span.attributes.get(keys.DEPLOYED_MODEL, "")).partition("/")
+    if slash and (deployed_at := loose.text(prefix)):
+        return deployed_at
     asked_for, answered = _models_named(span)
-    return (slash and loose.text(prefix)) or loose.provider_of_model(answered or asked_for or "")
+    maker = loose.provider_of_model(answered or asked_for or "")
+    return names[0] if names and maker == loose.UNKNOWN_PROVIDER else maker
+
+
+def _is_resold(span: Span, provider: str) -> bool:
+    asked_for, answered = _models_named(span)
+    maker, slash, _ = (answered or asked_for or "").partition("/")
+    return bool(slash) and is_of_openrouter(span) and maker.casefold() != provider.casefold()
+
+
+def is_of_openrouter(span: Span) -> bool:
+    return span.resource.get(keys.SERVICE) == OPENROUTER
 
 
 def read_models(span: Span, provider: str) -> tuple[str, str | None]:

@@ -46,8 +46,15 @@ def buckets_from_totals(
     """Split totals as OpenTelemetry counts them: input with cache, output with reasoning.
 
     `cache_write_tokens` is every write; what is not said to last an hour lasts five minutes.
-    Raises InvalidUsageError when a part exceeds its total.
+    Raises InvalidUsageError when a part exceeds its total, or a total MAX_TOKENS.
     """
+    if input_tokens > MAX_TOKENS or output_tokens > MAX_TOKENS:
+        raise InvalidUsageError(
+            "out_of_range",
+            f"{input_tokens} input and {output_tokens} output tokens:"
+            f" at most {MAX_TOKENS} of each are taken for one request",
+            field="usage",
+        )
     if cache_write_tokens is None:
         cache_write_tokens = cache_write_1h_tokens
     elif cache_write_1h_tokens > cache_write_tokens:
@@ -86,19 +93,11 @@ def normalise_raw_usage(provider: str, raw: RawUsage) -> TokenBuckets:
     Raises InvalidUsageError whose `field` starts with "raw_usage".
     """
     try:
-        buckets = _reader_for(provider, raw)(provider, raw)
+        return _reader_for(provider, raw)(provider, raw)
     except InvalidUsageError as error:
         if error.field is not None and error.field.startswith("raw_usage"):
             raise
         raise InvalidUsageError(error.code, error.detail, field="raw_usage") from error
-    largest = max(buckets.uncached_input_tokens, buckets.output_tokens)
-    if largest > MAX_TOKENS:
-        raise InvalidUsageError(
-            "out_of_range",
-            f"the token counts add up to {largest}; at most {MAX_TOKENS} are taken for one request",
-            field="raw_usage",
-        )
-    return buckets
 
 
 def _reader_for(provider: str, raw: RawUsage) -> Callable[[str, RawUsage], TokenBuckets]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from apps.usage.adapters.litellm import parse_litellm
 from apps.usage.adapters.native import parse_native
 from apps.usage.adapters.otlp import parse_otlp_traces
-from apps.usage.core.events import InvalidUsageError, Parsed
+from apps.usage.core.events import MAX_TOKENS, InvalidUsageError, Parsed
 from tests.usage.adapters.bodies import JSON, PROTOBUF, json_body, native_row, protobuf_body, span
 from tests.usage.adapters.test_litellm import payload
 from tests.usage.adapters.test_otlp_bodies import USED
@@ -29,6 +29,21 @@ WHOLE_BODIES = [
     protobuf_body(span(attributes=USED)),
 ]
 
+USAGE_TEXTS = [
+    "gen_ai.usage.raw",
+    "langfuse.observation.usage_details",
+    "metadata.usage_object",
+    "ai.response.providerMetadata",
+]
+USAGE_COUNTS = [
+    "input",
+    "output",
+    "input_cached_tokens",
+    "output_reasoning_tokens",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+]
 JSON_VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -107,8 +122,12 @@ def test_litellm_fields_of_any_type_are_taken_or_refused(changes: dict[str, Any]
 
 @given(
     attributes=st.dictionaries(
-        st.sampled_from([*USED, "metadata", "user.id", "tag.tags", "operation.cost", "error.type"]),
-        st.text() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.booleans(),
+        st.sampled_from([*USED, "metadata", "user.id", "tag.tags", "operation.cost", *USAGE_TEXTS]),
+        st.text()
+        | st.integers(-(2**63), 2**63 - 1)
+        | st.floats()
+        | st.booleans()
+        | st.dictionaries(st.sampled_from(USAGE_COUNTS), st.integers(-1, 10**12)).map(json.dumps),
     )
 )
 def test_span_attributes_of_any_type_are_taken_or_refused(attributes: dict[str, Any]) -> None:
@@ -116,6 +135,9 @@ def test_span_attributes_of_any_type_are_taken_or_refused(attributes: dict[str, 
     parsed = parse_otlp_traces(protobuf_body(*spans), PROTOBUF)
     assert is_partition(parsed)
     assert 0 in parsed.indexes
+    for event in parsed.events:
+        assert 0 <= event.input_tokens <= MAX_TOKENS
+        assert 0 <= event.reasoning_tokens <= event.output_tokens <= MAX_TOKENS
 
 
 BAD_ROWS = st.sampled_from(

@@ -248,6 +248,16 @@ def test_a_row_that_is_no_event_costs_itself_only(row: bytes, code: str) -> None
     assert reject_one(row).code == code
 
 
+def test_a_control_character_needs_no_escape_to_be_found() -> None:
+    body = json.dumps(native_row(customer="a?")).replace("?", "\x7f").encode()
+    assert reject_one(body).code == "control_character"
+
+
+def test_an_id_unfit_to_keep_is_not_repeated() -> None:
+    for bad_id in ("a\x00", "x" * 201, 7):
+        assert reject_one(json.dumps(native_row(id=bad_id, foo=1)).encode()).id is None
+
+
 def test_a_cut_off_array_gives_its_whole_rows() -> None:
     rows = json.dumps([native_row(id=f"e{i}") for i in range(3)]).encode()
     parsed = parse_native(rows[:-30])

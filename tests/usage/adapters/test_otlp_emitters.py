@@ -138,13 +138,19 @@ CALLS = {
     "openlit anthropic, whose input leaves cache out": Counted(
         CLAUDE_CALL
         | {
-            "gen_ai.usage.input_tokens": 400,
+            "gen_ai.usage.input_tokens": 800,
             "gen_ai.usage.cache_creation.input_tokens": 100,
-            "gen_ai.usage.total_tokens": 600,
+            "gen_ai.usage.total_tokens": 1000,
         },
-        ANTHROPIC_CALL_WITHOUT_AGES,
+        (800, 600, 100, 0, 200, 0),
         CLAUDE,
         scope="openlit.instrumentation.anthropic",
+    ),
+    "anthropic with more cache than input": Counted(
+        CLAUDE_CALL
+        | {"gen_ai.usage.input_tokens": 400, "gen_ai.usage.cache_creation.input_tokens": 100},
+        ANTHROPIC_CALL_WITHOUT_AGES,
+        CLAUDE,
     ),
     "anthropic with a total that shows cache left out": Counted(
         CLAUDE_CALL
@@ -396,6 +402,31 @@ def test_openrouter_counts_its_generation_span_only(parse: Parse) -> None:
     assert event.tags == {"openrouter.api_key_name": "checkout-prod"}
 
 
+def test_openrouters_generations_may_have_other_names(parse: Parse) -> None:
+    def generation(name: str, number: int) -> dict[str, Any]:
+        attributes = gen_ai() | {"gen_ai.response.id": f"gen-{number}"}
+        return span(name, attributes=attributes, spanId=f"{number:016x}")
+
+    spans = [generation("summarise", 1), generation("LLM Generation", 2)]
+    assert len(parse(*spans, resource={"service.name": "openrouter"})) == 2
+
+
+def test_a_model_that_openrouter_resells_is_openrouters(parse: Parse) -> None:
+    def named(provider: str, model: str) -> tuple[str, str]:
+        attributes = gen_ai(
+            gen_ai__provider__name=provider,
+            gen_ai__request__model=model,
+            gen_ai__response__model=None,
+        )
+        one = span("LLM Generation", attributes=attributes)
+        (event,) = parse(one, resource={"service.name": "openrouter"})
+        return event.provider, event.model
+
+    claude = "anthropic/claude-sonnet-4.5"
+    assert named("Anthropic", claude) == ("Anthropic", "claude-sonnet-4.5")
+    assert named("Amazon Bedrock", claude) == ("openrouter", claude)
+
+
 NOT_CALLS = {
     "an http span": {"http.method": "POST", "http.status_code": 200},
     "pydantic-ai's agent": {
@@ -605,6 +636,7 @@ def test_the_provider_is_as_reported_or_the_models_maker(parse: Parse) -> None:
     assert provider_of(gen_ai__system="Langchain", gen_ai__request__model="gpt-4o") == "openai"
     assert provider_of(gen_ai__request__model="claude-3-opus") == "anthropic"
     assert provider_of(gen_ai__request__model="my-own") == "unknown"
+    assert provider_of(gen_ai__system="litellm", gen_ai__request__model="groq/x") == "litellm"
     assert provider_of(litellm__provider__model="groq/my-own", gen_ai__request__model="x") == "groq"
 
 
@@ -779,6 +811,14 @@ ATTRIBUTIONS = {
         {"department": "Payments", "customer": "cust-42", "user": "u-9", "project": None},
     ),
 }
+
+
+def test_of_too_many_tags_the_first_are_kept(parse: Parse) -> None:
+    resource = {"team": "a", "cost_center": "b", "team.name": "c", "cost-center": "d"}
+    many = {f"ai.telemetry.metadata.t{i}": "x" for i in range(30)}
+    (event,) = parse(span(attributes=gen_ai() | many), resource=resource)
+    assert event.tags is not None
+    assert list(event.tags) == [*(f"t{i}" for i in range(30)), "team", "cost_center"]
 
 
 @pytest.mark.parametrize("name", ATTRIBUTIONS)
