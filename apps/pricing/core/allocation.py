@@ -80,7 +80,8 @@ class Throughput:
     def weights(self) -> "Weights":
         seconds = self.seconds_per_token()
         scale = lcm(*(each.denominator for each in seconds))
-        return Weights(*(int(each * scale) for each in seconds), scale)
+        one_input, cached, one_output = (int(each * scale) for each in seconds)
+        return Weights(one_input, cached, one_output, scale)
 
     def seconds(self, tokens: TokenCounts) -> Fraction:
         """Hardware time that the tokens took."""
@@ -176,8 +177,8 @@ def unit_costs(
 ) -> UnitCosts:
     capacity = _seconds(hour)
     used = throughput.seconds(tokens)
-    charged = min(used, capacity)
-    used_units = share_between(whole_units(total_usd), 0, charged, capacity)
+    share = load_share(tokens, throughput, hour)
+    used_units = share_between(whole_units(total_usd), 0, share.numerator, share.denominator)
     return UnitCosts(
         total_usd=total_usd,
         used_usd=usd_from_units(used_units),

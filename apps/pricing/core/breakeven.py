@@ -7,16 +7,17 @@ what was paid (simple payback period, undiscounted).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from math import ceil
 from typing import Final
 
-from apps.pricing.core.allocation import MILLION, TokenCounts, TokenPrices, Throughput
+from apps.pricing.core.allocation import MILLION, Throughput, TokenCounts, TokenPrices
+from apps.pricing.core.electricity import MICROSECONDS_PER_HOUR
 from apps.pricing.core.local_time import add_months, month_interval
-from apps.pricing.core.money import PRICE_DECIMALS
+from apps.pricing.core.money import EXACT, PRICE_DECIMALS
 from apps.pricing.core.sharing import rounded
 from apps.pricing.core.tco import Activity, Hardware, hour_cost
 
@@ -66,12 +67,12 @@ def plan_month(
     Production depreciation is taken as if nothing had been served before.
     """
     over = month_interval(month, hardware.zone)
-    hours = Decimal(over.microseconds) / 3_600_000_000
+    hours = rounded(Fraction(over.microseconds, MICROSECONDS_PER_HOUR), RATIO_DECIMALS)
     bare = LocalMonth(Decimal(0), Decimal(0), hours, throughput)
     tokens = int(bare.capacity_mtok(mix) * MILLION)
     idle = hour_cost(hardware, over, Activity()).total_usd
     full = hour_cost(hardware, over, Activity(load_share=Fraction(1), tokens=tokens)).total_usd
-    return LocalMonth(idle, full - idle, hours, throughput)
+    return LocalMonth(idle, EXACT.subtract(full, idle), hours, throughput)
 
 
 def blended_usd_per_mtok(prices: TokenPrices, mix: TokenCounts) -> Decimal:
@@ -146,8 +147,8 @@ def payback(
     months = ceil(Fraction(outlay_usd) / saved)
     if months > life_months:
         return Payback(None, None, Never.LIFE_TOO_SHORT)
-    last = add_months(in_service, max(months - 1, 0))
-    return Payback(months, last.replace(day=1))
+    last_day = add_months(in_service, months) - timedelta(days=1)
+    return Payback(months, max(last_day, in_service).replace(day=1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,10 @@ def depreciate_production(
     """
     posted = []
     served = 0
-    for month, over, _ in _months_of_life(asset.in_service, asset.life_months, zone):
+    months = list(_months_of_life(asset.in_service, asset.life_months, zone))
+    strange = tokens_by_month.keys() - {month for month, _, _ in months}
+    _require(not strange, f"{asset.name}: {sorted(map(str, strange))} are not months of its life")
+    for month, over, _ in months:
         tokens = tokens_by_month.get(month, 0)
         cents = _production_units(asset, served, tokens, asset.depreciable_cents)
         posted.append(MonthAmount(month, over, from_units(cents, CENTS)))
@@ -218,7 +221,7 @@ def unproduced_usd(asset: Asset, tokens_served: int) -> Decimal:
 def _production_units(asset: Asset, tokens_before: int, tokens: int, whole: int) -> int:
     if not asset.lifetime_tokens:
         raise ValueError(f"{asset.name} depreciates by {asset.method}, not by tokens served")
-    _require(tokens >= 0 <= tokens_before, f"{tokens_before} and {tokens} tokens: below 0")
+    _require(min(tokens, tokens_before) >= 0, f"{tokens_before}, then {tokens} tokens: below 0")
     lifetime = asset.lifetime_tokens
     end = min(tokens_before + tokens, lifetime)
     return share_between(whole, min(tokens_before, lifetime), end, lifetime)
@@ -262,14 +265,14 @@ def _months_of_life(
 
     A part that has no real time (a zone that skipped its only day) is left to the next month.
     """
-    life = DateRange(starts_on, add_months(starts_on, months))
-    assert life.ends_before is not None
+    ends_before = add_months(starts_on, months)
+    life = DateRange(starts_on, ends_before)
     month = starts_on.replace(day=1)
-    while month < life.ends_before:
+    while month < ends_before:
         following = add_months(month, 1)
         over = life.clip(month_interval(month, zone), zone)
         if over is not None:
-            yield month, over, _age(starts_on, min(following, life.ends_before))
+            yield month, over, _age(starts_on, min(following, ends_before))
         month = following
 
 

@@ -5,6 +5,7 @@ running sum, never the part. Each part is then within one unit of its exact shar
 or made, what was rounded off is carried into the next part, and a part can be computed alone.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
@@ -14,9 +15,7 @@ from apps.pricing.core.money import COST_DECIMALS, EXACT
 CENTS: Final = 2
 
 
-def share_between(
-    whole: int, start: int | Fraction, end: int | Fraction, full: int | Fraction
-) -> int:
+def share_between(whole: int, start: int, end: int, full: int) -> int:
     """The part of `whole` that lies from `start` to `end` on a line that is `full` long.
 
     Halves round up. Parts that meet on the line add up to the part they make together.
@@ -24,13 +23,13 @@ def share_between(
     return _nearest(whole * end, full) - _nearest(whole * start, full)
 
 
-def _nearest(numerator: int | Fraction, denominator: int | Fraction) -> int:
-    return int((2 * numerator + denominator) // (2 * denominator))
+def _nearest(numerator: int, denominator: int) -> int:
+    return (2 * numerator + denominator) // (2 * denominator)
 
 
 def whole_units(amount: Decimal, decimals: int = COST_DECIMALS) -> int:
     """An amount in units of its last allowed decimal. ValueError when it has more decimals."""
-    units = Fraction(amount) * 10**decimals
+    units: Fraction = Fraction(amount) * 10**decimals
     if units.denominator != 1:
         raise ValueError(f"{amount} has more than {decimals} decimals")
     return units.numerator
@@ -43,3 +42,11 @@ def from_units(units: int, decimals: int = COST_DECIMALS) -> Decimal:
 def rounded(value: Fraction, decimals: int) -> Decimal:
     """For rates and ratios that no Decimal holds exactly; halves to even. Never for a sum."""
     return from_units(round(value * 10**decimals), decimals)
+
+
+def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
+    """Past the 28 digits at which Decimal's own addition rounds."""
+    total = Decimal(0)
+    for amount in amounts:
+        total = EXACT.add(total, amount)
+    return total

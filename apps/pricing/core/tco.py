@@ -28,9 +28,8 @@ from apps.pricing.core.local_time import (
     month_interval,
     spread,
 )
-from apps.pricing.core.money import COST_DECIMALS, EXACT
-from apps.pricing.core.sharing import share_between, whole_units
-from apps.pricing.core.sharing import from_units as usd_of
+from apps.pricing.core.money import EXACT, usd_from_units
+from apps.pricing.core.sharing import exact_sum, share_between, whole_units
 
 
 class CostKind(StrEnum):
@@ -60,11 +59,11 @@ class HourCost:
 
     @property
     def total_usd(self) -> Decimal:
-        return _exact_sum(line.amount_usd for line in self.lines)
+        return exact_sum(line.amount_usd for line in self.lines)
 
     def by_kind(self) -> dict[CostKind, Decimal]:
         return {
-            kind: _exact_sum(line.amount_usd for line in self.lines if line.kind == kind)
+            kind: exact_sum(line.amount_usd for line in self.lines if line.kind == kind)
             for kind in CostKind
         }
 
@@ -145,6 +144,8 @@ def hour_cost(hardware: Hardware, hour: Interval, activity: Activity) -> HourCos
 
     Intervals that meet add up, but for electricity, which is rounded to 1e-24 USD each.
     """
+    if not hour.microseconds:
+        raise ValueError(f"no time between {hour.starts_at} and {hour.ends_at}")
     lines = (
         *_asset_lines(hardware, hour, activity),
         *_power_lines(hardware, hour, activity),
@@ -165,7 +166,7 @@ def _asset_lines(hardware: Hardware, hour: Interval, activity: Activity) -> Iter
 
 
 def _posted_usd(months: tuple[MonthAmount, ...], hour: Interval) -> Decimal:
-    return _exact_sum(month.between(hour) for month in months)
+    return exact_sum(month.between(hour) for month in months)
 
 
 def _production_usd(asset: Asset, zone: ZoneInfo, hour: Interval, activity: Activity) -> Decimal:
@@ -190,7 +191,7 @@ def _running_usd(cost: RunningCost, hour: Interval, zone: ZoneInfo) -> Decimal:
     due = cost.in_force.clip(hour, zone)
     if due is None:
         return Decimal(0)
-    return _exact_sum(spread(cost.monthly_usd, month, due) for month in _months_touched(due, zone))
+    return exact_sum(spread(cost.monthly_usd, month, due) for month in _months_touched(due, zone))
 
 
 def _months_touched(interval: Interval, zone: ZoneInfo) -> Iterator[Interval]:
@@ -218,12 +219,4 @@ def split_cost(cost: HourCost, weights: Mapping[str, int]) -> dict[str, HourCost
 
 def _part_of(line: CostLine, start: int, end: int, whole: int) -> CostLine:
     units = share_between(whole_units(line.amount_usd), start, end, whole)
-    return CostLine(line.kind, line.source, usd_of(units, COST_DECIMALS))
-
-
-def _exact_sum(amounts: Iterator[Decimal]) -> Decimal:
-    """Past the 28 digits of Decimal's own context, which would round."""
-    total = Decimal(0)
-    for amount in amounts:
-        total = EXACT.add(total, amount)
-    return total
+    return CostLine(line.kind, line.source, usd_from_units(units))
