@@ -14,6 +14,7 @@ from apps.dashboards.periods import Period
 from apps.dashboards.reading import Filters, Names, read_before, read_period, row_model
 from apps.usage.selectors import SpendRow
 
+MOST_LISTED = 250
 Payer = Literal["customer", "department"]
 PLURALS: dict[Payer, str] = {"customer": "customers", "department": "departments"}
 
@@ -38,6 +39,9 @@ class Allocation:
     numbers: list[NumbersRow]
     rows_drawn: int
     named_count: int
+    # What the table sums in one row because it would be too long.
+    unlisted_count: int
+    unlisted: Sums
 
     @property
     def change(self) -> Decimal | None:
@@ -74,7 +78,7 @@ def read_allocation(
     nobody = next((line.spend_share for line in made if line.key is None), None)
     return Allocation(
         payer=payer,
-        lines=[PayerLine(line, remark(line.key)) for line in made],
+        lines=[PayerLine(line, remark(line.key)) for line in made[:MOST_LISTED]],
         whole=whole,
         before=total((before or {}).values()),
         title=sentences.allocation_title(made, PLURALS[payer]),
@@ -86,6 +90,30 @@ def read_allocation(
         numbers=_numbers(stacks, labels),
         rows_drawn=len(labels),
         named_count=sum(1 for line in made if line.key is not None and line.now.requests),
+        unlisted_count=len(made[MOST_LISTED:]),
+        unlisted=total(line.now for line in made[MOST_LISTED:]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Payers:
+    """Who the money was spent on, without the models: what a small table shows."""
+
+    lines: list[PayerLine]
+    title: str
+
+
+def read_departments(period: Period, zone: ZoneInfo) -> Payers:
+    def row_payer(row: SpendRow) -> str | None:
+        return row.labels["department"]
+
+    names = Names()
+    sums = sum_by(read_period(period, zone, ("department",), {}), row_payer)
+    before = sum_by(read_before(period, zone, ("department",), {}), row_payer)
+    made = lines(sums, before, names.department)
+    return Payers(
+        lines=[PayerLine(line, names.parent_department(line.key)) for line in made],
+        title=sentences.allocation_title(made, PLURALS["department"]),
     )
 
 

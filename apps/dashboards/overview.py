@@ -6,7 +6,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from apps.dashboards import figures, sentences
-from apps.dashboards.allocation import Allocation, read_allocation
+from apps.dashboards.allocation import Allocation, Payers, read_allocation, read_departments
 from apps.dashboards.breakdown import Sums, relative_change, total
 from apps.dashboards.model_spend import SpendByModel, read_spend_by_model
 from apps.dashboards.periods import (
@@ -24,7 +24,6 @@ from apps.insights.core.run_rate import project_month_end
 from apps.usage.selectors import SpendQuery, read_spend
 
 CUSTOMERS_DRAWN = 8
-DEPARTMENTS_DRAWN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class Overview:
     spark: figures.Figure
     models: SpendByModel
     customers: Allocation
-    departments: Allocation
+    departments: Payers
 
 
 def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
@@ -85,7 +84,7 @@ def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
         customers=read_allocation(
             "customer", period, zone, {}, drawn=CUSTOMERS_DRAWN, compared=False
         ),
-        departments=read_allocation("department", period, zone, {}, drawn=DEPARTMENTS_DRAWN),
+        departments=read_departments(period, zone),
     )
 
 

@@ -87,7 +87,8 @@ def changing(view: PageView) -> Callable[[HttpRequest], HttpResponse]:
 def sign_in_first(request: Any) -> HttpResponse:
     """To the sign-in page and back. A part of a page cannot show it: the whole page goes."""
     if request.htmx:
-        there = request.htmx.current_url_abs_path or reverse("overview")
+        here = request.htmx.current_url_abs_path or reverse("overview")
+        there = request.get_full_path() if request.htmx.boosted else here
         return HttpResponseClientRedirect(_login_url(there, expired=True))
     had_session = bool(request.COOKIES.get("csrftoken")) and request.path != "/"
     return HttpResponseRedirect(_login_url(request.get_full_path(), expired=had_session))

@@ -35,6 +35,15 @@ WINDOW_LENGTHS = {
 }
 
 
+WINDOW_WORDS = {
+    "15m": "in the last 15 minutes",
+    "hour": "in the last hour",
+    "day": "in the last 24 hours",
+    "week": "in the last 7 days",
+    "month": "in the last 30 days",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Period:
     """[start, end) in whole local days up to `end`, and the stretch it is measured against.
@@ -165,15 +174,20 @@ def _rolling(slug: str, zone: ZoneInfo, now: datetime) -> Period:
     )
 
 
-def read_window(slug: str, now: datetime) -> Window:
-    """The window a slug names; an unknown one is the last hour."""
+def end_of_day(moment: datetime, zone: ZoneInfo) -> datetime:
+    """The local midnight at or after a moment."""
+    day = moment.astimezone(zone).date()
+    midnight = local_midnight(day, zone)
+    return midnight if midnight == moment else local_midnight(day + timedelta(days=1), zone)
+
+
+def read_window(slug: str, zone: ZoneInfo, now: datetime) -> Window:
+    """The window a slug names; an unknown one is the last hour. A month is of local days."""
     slug = slug if slug in WINDOW_LENGTHS else DEFAULT_WINDOW
     length = WINDOW_LENGTHS[slug]
-    words = {
-        "15m": "in the last 15 minutes",
-        "hour": "in the last hour",
-        "day": "in the last 24 hours",
-        "week": "in the last 7 days",
-        "month": "in the last 30 days",
-    }
-    return Window(slug, now - length, now, now - 2 * length, words[slug])
+    start, before_start = now - length, now - 2 * length
+    if slug == "month":
+        today = now.astimezone(zone).date()
+        start = local_midnight(today - timedelta(days=length.days - 1), zone)
+        before_start = local_midnight(today - timedelta(days=2 * length.days - 1), zone)
+    return Window(slug, start, now, before_start, WINDOW_WORDS[slug])

@@ -1,15 +1,18 @@
 """Reading spend for pages: few statements, and whole days from the coarsest rollup."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from apps.dashboards.colours import model_key
-from apps.dashboards.periods import Period, local_midnight
+from apps.dashboards.periods import Period, end_of_day, local_midnight
 from apps.tenants.selectors import list_customers, list_departments
 from apps.usage.selectors import Dimension, SpendQuery, SpendRow, read_spend
 
 Filters = Mapping[Dimension, tuple[str | None, ...]]
+
+
+# Reads end with the day: nothing has happened between now and then, and whole days come from the
+# day rollup, whose size does not depend on the time of day.
 
 
 def read_period_by_day(
@@ -17,7 +20,7 @@ def read_period_by_day(
 ) -> list[SpendRow]:
     query = SpendQuery(
         start=period.start,
-        end=_end_of_day(period.end, zone),
+        end=end_of_day(period.end, zone),
         group_by=group_by,
         interval="day",
         filters=filters,
@@ -29,7 +32,7 @@ def read_period(
     period: Period, zone: ZoneInfo, group_by: tuple[Dimension, ...], filters: Filters
 ) -> list[SpendRow]:
     query = SpendQuery(
-        start=period.start, end=_end_of_day(period.end, zone), group_by=group_by, filters=filters
+        start=period.start, end=end_of_day(period.end, zone), group_by=group_by, filters=filters
     )
     return read_spend(query).rows
 
@@ -46,16 +49,6 @@ def read_before(
             query = SpendQuery(start=part_start, end=part_end, group_by=group_by, filters=filters)
             rows += read_spend(query).rows
     return rows
-
-
-def _end_of_day(moment: datetime, zone: ZoneInfo) -> datetime:
-    """The local midnight at or after: nothing has happened between now and then.
-
-    Whole days are read from the day rollup, whose size does not depend on the time of day.
-    """
-    day = moment.astimezone(zone).date()
-    midnight = local_midnight(day, zone)
-    return midnight if midnight == moment else local_midnight(day + timedelta(days=1), zone)
 
 
 def row_model(row: SpendRow) -> str:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from apps.dashboards import colours, figures, routing_sentences, sentences
 from apps.dashboards.breakdown import Line, Sums, lines, sum_by, total
 from apps.dashboards.colours import Series
-from apps.dashboards.periods import Window
+from apps.dashboards.periods import Window, end_of_day
 from apps.dashboards.routing_buckets import INTERVALS, Buckets, cut_window
 from apps.dashboards.services import keep_positions
 from apps.dashboards.ticks import Axis
@@ -71,7 +71,8 @@ def read_routing(window: Window, zone: ZoneInfo) -> Routing:
     spend = read_spend(
         SpendQuery(
             start=window.start,
-            end=window.end,
+            # Whole days come from the day rollup: nothing happened between now and midnight.
+            end=end_of_day(window.end, zone) if interval == "day" else window.end,
             group_by=("backend", "model", "kind"),
             interval=interval,
         )

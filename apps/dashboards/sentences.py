@@ -284,10 +284,10 @@ def allocation_answer(
         Phrase(f", {percent(first.spend_share)} of all." if len(named) > 1 else "."),
     ]
     grown = most_grown(named)
-    if grown is not None and grown.before is not None:
+    if grown is not None:
+        who = [Phrase(" It")] if grown is first else [Phrase(" "), Phrase(grown.name, strong=True)]
         parts += [
-            Phrase(" "),
-            Phrase(grown.name, strong=True),
+            *who,
             Phrase(f" grew most: {usd_short(grown.difference_usd)} more than "),
             Phrase(f"{period.before_in_words} ({change(grown.change)})."),
         ]

@@ -29,6 +29,12 @@ function startMoving() {
     if (event.target !== document.body) return;
     document.querySelector("main")?.focus({ preventScroll: true });
   });
+  // A move that fails is made the plain way: the browser shows the error page, or its own.
+  const plainly = (event) => {
+    if (event.detail.boosted) location.assign(event.detail.pathInfo.requestPath);
+  };
+  document.addEventListener("htmx:responseError", plainly);
+  document.addEventListener("htmx:sendError", plainly);
   // Menus that are open close when something else is pressed.
   document.addEventListener("click", (event) => {
     for (const open of document.querySelectorAll("details.confirm[open]")) {

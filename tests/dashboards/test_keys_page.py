@@ -29,7 +29,7 @@ def test_a_new_key_works_and_is_shown_once(tenant: TenantInfo, sign_in: SignIn, 
     secret = secret_in(create(client, scopes=["ingest"]))
     identity = find_key(secret)
     assert identity is not None
-    assert (identity.tenant_id, identity.scopes) == (tenant.id, {"ingest"})
+    assert (identity.tenant_id, identity.scopes) == (tenant.id, frozenset({"ingest"}))
     again = client.get("/keys").content.decode()
     assert secret not in again
     assert "gateway" in again

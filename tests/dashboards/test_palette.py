@@ -1,6 +1,7 @@
 """The palette can be told apart by people with each of the common colour blindnesses."""
 
 import itertools
+import math
 import re
 from pathlib import Path
 
@@ -59,10 +60,7 @@ def seen(colour: str, sight: str) -> Vector:
 
 def least_distance(colours: list[str], sight: str) -> float:
     points = [seen(colour, sight) for colour in colours]
-    return min(
-        100.0 * sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5
-        for one, other in itertools.combinations(points, 2)
-    )
+    return min(100 * math.dist(one, other) for one, other in itertools.combinations(points, 2))
 
 
 def contrast(one: str, other: str) -> float:

@@ -77,7 +77,7 @@ def test_an_unknown_period_is_this_month() -> None:
 )
 def test_windows_end_now_and_have_as_much_before_them(slug: str, minutes: int) -> None:
     now = utc("2026-11-23T12:00")
-    window = read_window(slug, now)
+    window = read_window(slug, KATHMANDU, now)
     assert (window.end, window.minutes) == (now, minutes)
     assert window.start - window.before_start == window.end - window.start
 
@@ -95,3 +95,9 @@ def test_a_period_never_overlaps_what_it_is_compared_with(
     assert period.before_start <= period.before_end <= period.start <= period.end <= now
     assert period.days == tuple(sorted(set(period.days)))
     assert period.start.astimezone(ZoneInfo(zone)).date() == period.days[0]
+
+
+def test_thirty_days_of_routing_are_local_days() -> None:
+    window = read_window("month", KATHMANDU, utc("2026-11-23T12:00"))
+    assert window.start == utc("2026-10-24T18:15")
+    assert window.before_start == utc("2026-09-24T18:15")

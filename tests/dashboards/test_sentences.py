@@ -185,3 +185,11 @@ def test_models_answer_sets_the_dearest_against_the_cheapest() -> None:
 
 def test_models_answer_is_silent_without_prices() -> None:
     assert sentences.models_answer([line("opus", "0")]) == ()
+
+
+def test_the_largest_is_not_named_twice() -> None:
+    made = [line("Acme", "60", before="30"), line("Globex", "40", before="39")]
+    answer = sentences.allocation_answer(
+        made, period=NOVEMBER, what="customer", unattributed_share=None
+    )
+    assert " It grew most: 30.00 more" in plain(answer)

@@ -10,8 +10,8 @@ KATHMANDU = ZoneInfo("Asia/Kathmandu")
 NEW_YORK = ZoneInfo("America/New_York")
 
 
-def window(slug: str, now: str) -> Window:
-    return read_window(slug, datetime.fromisoformat(now).replace(tzinfo=UTC))
+def window(slug: str, now: str, zone: ZoneInfo = NEW_YORK) -> Window:
+    return read_window(slug, zone, datetime.fromisoformat(now).replace(tzinfo=UTC))
 
 
 def test_every_tier_of_days_is_sparser_and_names_the_month_where_it_changes() -> None:
@@ -80,5 +80,6 @@ def test_what_is_outside_the_window_has_no_place() -> None:
 
 
 def test_days_of_thirty_days_are_local_ones() -> None:
-    cut = cut_window(window("month", "2026-11-23T20:00"), KATHMANDU, [])
+    cut = cut_window(window("month", "2026-11-23T20:00", KATHMANDU), KATHMANDU, [])
+    assert cut.count == 30
     assert cut.place(date(2026, 11, 24)) == cut.count - 1
