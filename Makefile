@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test soak check format bench clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python manage.py demo $(ARGS)
@@ -11,12 +11,18 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS)
 
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.soak.reprice $(ARGS)
+
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: $(VENV)/.installed-dev
+	@$(BIN)/python -m bench $(ARGS)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

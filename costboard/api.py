@@ -13,7 +13,12 @@ from apps.pricing.api import router as pricing_router
 from apps.tenants.api import router as tenants_router
 from apps.tenants.problems import Problem
 from apps.usage.api import router as usage_router
+from apps.usage.charges_api import router as charges_router
+from apps.usage.cloudevents_api import router as cloudevents_router
+from apps.usage.hardware_api import router as hardware_router
+from apps.usage.otlp_api import otlp_refusal
 from apps.usage.otlp_api import router as otlp_router
+from apps.usage.repricing_api import router as repricing_router
 
 logger = logging.getLogger(__name__)
 PROBLEM_CONTENT_TYPE = "application/problem+json"
@@ -30,12 +35,21 @@ api = NinjaAPI(
 api.add_router("/api/v1", tenants_router)
 api.add_router("/api/v1", pricing_router)
 api.add_router("/api/v1", usage_router)
+api.add_router("/api/v1", hardware_router)
+api.add_router("/api/v1", charges_router)
+api.add_router("/api/v1", repricing_router)
+api.add_router("/api/v1", cloudevents_router)
 api.add_router("", otlp_router)
 
 
-def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
+def _as_problem(request: HttpRequest, problem: Problem) -> HttpResponse:
     response = api.create_response(request, problem.as_dict(), status=problem.status)
     response.headers["Content-Type"] = PROBLEM_CONTENT_TYPE
+    return response
+
+
+def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
+    response = otlp_refusal(request, problem) or _as_problem(request, problem)
     if problem.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="costboard"'
     if problem.status == 503:

@@ -124,6 +124,17 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 1.0,
         "options": {"expires": 5},
     },
+    "continue-repricings": {
+        "task": "apps.usage.tasks.continue_repricings",
+        "schedule": 1.0,
+        "options": {"expires": 5},
+    },
+    # Each hour closes within minutes of its end; between, late usage closes it again.
+    "close-hardware-hours": {
+        "task": "apps.usage.tasks.close_hardware_hours",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
     "maintain-ledger": {
         "task": "apps.usage.tasks.maintain_ledger",
         "schedule": 3600.0,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from apps.usage.otlp_api import TRACES_PATHS, UNBILLED_PATHS
 from costboard.api import api
 from tests.conftest import Key, MakeTenant, make_key, native_event
 
@@ -45,7 +46,9 @@ def test_reading_needs_a_key_with_the_scope(client: Client, key: Key, path: str)
 def test_writing_needs_a_key(client: Client, database: None, method: str, path: str) -> None:
     response = client.generic(method.upper(), path, "{}", content_type="application/json")
     assert response.status_code == 401
-    assert response["Content-Type"] == "application/problem+json"
+    # OTLP prescribes its own form of refusal; see tests/usage/test_doors.py.
+    of_otlp = path in TRACES_PATHS + UNBILLED_PATHS
+    assert response["Content-Type"] == f"application/{'json' if of_otlp else 'problem+json'}"
     assert response["WWW-Authenticate"].startswith("Bearer")
 
 

@@ -17,11 +17,22 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("customers", "Customers"),
             ("departments", "Departments"),
             ("models", "Models"),
+            ("charges", "Charges"),
         ),
     ),
     ("Act", (("routing", "Routing"),)),
-    ("Set up", (("keys", "Keys"),)),
+    (
+        "Set up",
+        (
+            ("pricing", "Pricing"),
+            ("hardware", "Hardware"),
+            ("hardware-comparison", "Local against cloud"),
+            ("keys", "Keys"),
+        ),
+    ),
 )
+# Addresses below a page of the rail.
+PART_OF = {"charge": "charges", "set-rate": "pricing", "end-rate": "pricing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,7 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
     membership = getattr(request, "membership", None)
     match = request.resolver_match
     here = match.url_name if match else None
+    here = PART_OF.get(here or "", here)
     return {
         "rail": [
             RailGroup(

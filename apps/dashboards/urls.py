@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.dashboards import accounts, keys, views
+from apps.dashboards import accounts, charges_page, hardware, keys, pricing_page, views
 
 urlpatterns = [
     path("", views.overview, name="overview"),
@@ -10,10 +10,17 @@ urlpatterns = [
     path("customers", views.customers, name="customers"),
     path("departments", views.departments, name="departments"),
     path("routing", views.routing, name="routing"),
+    *hardware.urlpatterns,
     path("keys", keys.keys, name="keys"),
     path("keys/create", keys.create_key, name="create-key"),
     path("keys/revoke", keys.revoke_key, name="revoke-key"),
     path("keys/first", keys.first_key, name="first-key"),
+    path("charges", charges_page.charges, name="charges"),
+    path("charges/<int:charge_id>", charges_page.charge, name="charge"),
+    path("pricing", pricing_page.pricing, name="pricing"),
+    path("pricing/backend", pricing_page.pricing_backend, name="pricing-backend"),
+    path("pricing/rates", pricing_page.set_rate, name="set-rate"),
+    path("pricing/rates/end", pricing_page.end_own_rate, name="end-rate"),
     path("login", accounts.sign_in, name="login"),
     path("logout", accounts.sign_out, name="logout"),
     path("switch-tenant", accounts.switch_tenant, name="switch-tenant"),

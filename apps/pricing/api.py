@@ -18,7 +18,7 @@ from apps.pricing.core.estimates import (
 )
 from apps.pricing.core.meters import UNITS_PER_PRICE
 from apps.pricing.core.money import plain_decimal
-from apps.pricing.core.rating import RateBook
+from apps.pricing.core.rating import ChargeLine, RateBook
 from apps.pricing.selectors import (
     MAX_BACKENDS,
     MAX_RATES,
@@ -65,7 +65,10 @@ class EstimateIn(Schema):
 
 
 class LineOut(Schema):
-    """`unit_price_usd_per_mtok` is per 1,000,000 of the meter's items."""
+    """`unit_price_usd_per_mtok` is per 1,000,000 of the meter's items.
+
+    A line of kind "discount" takes off part of the line before it: its numbers are negative.
+    """
 
     meter: str
     quantity: int
@@ -73,6 +76,7 @@ class LineOut(Schema):
     cost_usd: str
     priced_as: str
     rate_id: str | None
+    kind: Literal["rate", "discount"] = "rate"
 
 
 class EstimateOut(Schema):
@@ -86,7 +90,7 @@ class EstimateOut(Schema):
     provider: str
     model: str
     kind: Literal["cloud", "local"]
-    source: Literal["tenant", "catalogue"] | None
+    source: Literal["tenant", "catalogue", "default"] | None
     timestamp: datetime
     revision: int
     input_tokens: int
@@ -118,7 +122,7 @@ class BackendOut(Schema):
     kind: Literal["cloud", "local"]
     name: str
     discovered: bool
-    source: Literal["tenant", "catalogue"] | None
+    source: Literal["tenant", "catalogue", "default"] | None
     prices_usd_per_mtok: dict[str, str]
     created_at: datetime
 
@@ -143,7 +147,7 @@ class RateOut(Schema):
     """
 
     id: str
-    source: Literal["tenant", "catalogue"]
+    source: Literal["tenant", "catalogue", "default"]
     provider: str
     model: str
     meter: str
@@ -241,7 +245,7 @@ def read_rates(request: ApiRequest, query: Query[RatesQuery]) -> RatesOut:
         catalogue = read_catalogue_info()
     full = len(rates) == query.limit
     return RatesOut(
-        rows=[_rate_out(rate) for rate in rates],
+        rows=[rate_out(rate) for rate in rates],
         next_after_id=rates[-1].number if full else None,
         catalogue_version=catalogue.package_version if catalogue else None,
         catalogue_revision=catalogue.revision if catalogue else None,
@@ -299,21 +303,23 @@ def _estimate_out(made: Estimate, tokens: TokenAnswer, at: datetime, book: RateB
         output_tokens=usage.output_tokens,
         output_tokens_method=tokens.output_method,
         cost_usd=plain_decimal(made.cost_usd),
-        lines=[
-            LineOut(
-                meter=line.meter,
-                quantity=line.quantity,
-                unit_price_usd_per_mtok=plain_decimal(line.unit_price_usd_per_mtok),
-                cost_usd=plain_decimal(line.cost_usd),
-                priced_as=line.priced_as,
-                rate_id=line.rate_id,
-            )
-            for line in made.lines
-        ],
+        lines=[line_out(line) for line in made.lines],
     )
 
 
-def _rate_out(rate: RateInfo) -> RateOut:
+def line_out(line: ChargeLine) -> LineOut:
+    return LineOut(
+        meter=line.meter,
+        quantity=line.quantity,
+        unit_price_usd_per_mtok=plain_decimal(line.unit_price_usd_per_mtok),
+        cost_usd=plain_decimal(line.cost_usd),
+        priced_as=line.priced_as,
+        rate_id=line.rate_id,
+        kind=line.kind,
+    )
+
+
+def rate_out(rate: RateInfo) -> RateOut:
     price = plain_decimal(rate.price_usd)
     as_they_are = RateOut.model_fields.keys() - {"price_usd", "price_usd_per_mtok"}
     return RateOut(

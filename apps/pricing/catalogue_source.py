@@ -15,30 +15,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from apps.pricing.core.meters import BUCKETS, UNITS_PER_PRICE
+from apps.pricing.core.catalogue_diff import ListedPrice
+from apps.pricing.core.meters import BUCKETS, DIMENSIONS, UNITS_PER_PRICE
+from apps.pricing.core.money import units_per_item
 from apps.pricing.core.rates import DAY_S, When
 from apps.pricing.errors import CatalogueFormatError
 
 # Part of the content hash: raise it when this module reads the same package differently.
 READER_VERSION: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ListedPrice:
-    """One row of CatalogueRate but for its revisions; equal rows are the same rate."""
-
-    provider: str
-    model: str
-    meter: str
-    price_usd: Decimal
-    unit_quantity: int
-    when: When
-    variant_rank: int
-    tier_start_tokens: int
-    window_start_s: int
-    window_end_s: int
-    effective_from: datetime | None
-    effective_to: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +229,10 @@ def _price_rows(base: ListedPrice, price: Any) -> Iterator[ListedPrice]:
     if len({start for start, _ in tiers}) < len(tiers):
         raise CatalogueFormatError(f"two tiers of {base} start together")
     for start, amount in tiers:
+        try:
+            units_per_item(amount, base.unit_quantity)
+        except ValueError as error:
+            raise CatalogueFormatError(f"{base.provider}/{base.model}: {error}") from error
         yield replace(base, tier_start_tokens=start, price_usd=amount)
 
 
@@ -252,6 +240,8 @@ def _listed(
     provider: str, model: str, unit: tuple[str, int], piece: _Piece, *, when: When, rank: int
 ) -> ListedPrice:
     meter, unit_quantity = unit
+    if meter not in DIMENSIONS:
+        raise CatalogueFormatError(f"{provider}/{model} prices {meter}, which is not known here")
     if meter in BUCKETS and unit_quantity != UNITS_PER_PRICE:
         raise CatalogueFormatError(f"{meter} is priced per {unit_quantity}, not per million")
     return ListedPrice(

@@ -8,12 +8,12 @@ from django.db import transaction
 
 from apps.pricing import rate_books
 from apps.pricing.catalogue_source import (
-    ListedPrice,
     Listing,
     content_hash,
     package_version,
     read_listing,
 )
+from apps.pricing.core.catalogue_diff import CatalogueDiff, ListedPrice, compare_prices
 from apps.pricing.models import CatalogueModel, CatalogueProvider, CatalogueRate, CatalogueSync
 from apps.pricing.revisions import lock_revisions, take_revision
 
@@ -62,6 +62,18 @@ def sync_catalogue(*, now: datetime) -> SyncResult:
     return SyncResult(True, revision, package_version(), added, closed)
 
 
+def preview_catalogue_sync() -> CatalogueDiff:
+    """What `sync_catalogue` would change now. Reads the whole package; writes nothing."""
+    listing = read_listing()
+    models = CatalogueModel.objects.values_list("provider_id", "model")
+    return compare_prices(
+        _open_prices(),
+        listing.prices,
+        standing_models={f"{provider}/{model}" for provider, model in models},
+        wanted_models={f"{m.provider}/{m.model}" for m in listing.models},
+    )
+
+
 def _standing(wanted: str) -> SyncResult | None:
     newest = CatalogueSync.objects.order_by("-revision").first()
     if newest is None or newest.content_hash != wanted:
@@ -94,10 +106,7 @@ def _replace_names(listing: Listing) -> None:
 
 def _revise_rates(prices: list[ListedPrice], revision: int) -> tuple[int, int]:
     """Close what is gone, record what is new; (added, closed)."""
-    standing = {
-        ListedPrice(**(row | {"when": tuple(sorted(row["when"].items()))})): rate_id
-        for rate_id, row in _open_rows()
-    }
+    standing = _open_prices()
     wanted = set(prices)
     gone = [rate_id for price, rate_id in standing.items() if price not in wanted]
     if gone:
@@ -113,9 +122,14 @@ def _revise_rates(prices: list[ListedPrice], revision: int) -> tuple[int, int]:
     return len(new), len(gone)
 
 
-def _open_rows() -> list[tuple[int, dict[str, Any]]]:
+def _open_prices() -> dict[ListedPrice, int]:
+    """What the catalogue lists as we believe it now, with the rates' ids."""
     rows = CatalogueRate.objects.filter(closed_revision__isnull=True).values("id", *_PRICE_COLUMNS)
-    return [(row.pop("id"), row) for row in rows]
+    return {
+        ListedPrice(**(row | {"when": tuple(sorted(row["when"].items()))})): rate_id
+        for row in rows
+        for rate_id in [row.pop("id")]
+    }
 
 
 def _columns(price: ListedPrice) -> dict[str, Any]:

@@ -23,3 +23,7 @@ class RateNotFoundError(PricingError):
 
 class CatalogueFormatError(PricingError):
     """The catalogue package holds something this version cannot read."""
+
+
+class HardwareError(PricingError):
+    """Hardware that cannot be as stated, or is not there."""

@@ -12,8 +12,9 @@ from django.contrib.postgres.fields import (
 from django.db import models
 from django.db.models import F, Func, Q
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Lower
 
+from apps.pricing import hardware_models as hardware_models
 from apps.pricing.core.rates import DAY_S
 from apps.tenants.scoping import TenantModel
 
@@ -210,3 +211,88 @@ class Backend(TenantModel):
                 condition=Q(kind__in=["cloud", "local"]), name="backend_kind_known"
             ),
         ]
+
+
+class Believed(models.Model):
+    """What a tenant said, believed from one revision to another and in force between two moments.
+
+    Never edited, only closed, once, as rates are.
+    """
+
+    effective_from = models.DateTimeField(null=True)
+    effective_to = models.DateTimeField(null=True)
+    recorded_revision = models.BigIntegerField()
+    closed_revision = models.BigIntegerField(null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        abstract = True
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(effective_from__isnull=True)
+                | Q(effective_to__isnull=True)
+                | Q(effective_from__lt=F("effective_to")),
+                name="%(class)s_starts_before_it_ends",
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_revision__isnull=True)
+                | Q(closed_revision__gt=F("recorded_revision")),
+                name="%(class)s_closed_after_recorded",
+            ),
+        ]
+
+
+def one_at_a_time(name: str, *same: str | Combinable) -> ExclusionConstraint:
+    """Of the rows believed now, no two for the same thing at the same moment."""
+    expressions: list[tuple[str | Combinable, str]] = [
+        (part, RangeOperators.EQUAL) for part in ("tenant", *same)
+    ]
+    in_force = TimeRange("effective_from", "effective_to")
+    return ExclusionConstraint(
+        name=name,
+        expressions=[*expressions, (in_force, RangeOperators.OVERLAPS)],
+        condition=Q(closed_revision__isnull=True),
+    )
+
+
+class TenantDiscount(Believed, TenantModel):
+    """What a provider takes off its listed prices for this tenant: `percent`, or `amount_usd` per
+    `unit_quantity`. An empty model or meter means all of them."""
+
+    provider = models.CharField(max_length=200)
+    model = models.CharField(max_length=200, blank=True, default="")
+    meter = models.CharField(max_length=60, blank=True, default="")
+    percent = models.DecimalField(max_digits=9, decimal_places=6, null=True)
+    amount_usd = models.DecimalField(max_digits=38, decimal_places=18, null=True)
+    unit_quantity = models.PositiveIntegerField(default=1_000_000)
+
+    class Meta(Believed.Meta, TenantModel.Meta):
+        constraints = [
+            *Believed.Meta.constraints,
+            one_at_a_time("tenant_discount_no_overlap", "provider", Lower("model"), "meter"),
+            models.CheckConstraint(
+                condition=Q(percent__gt=0, percent__lte=100, amount_usd__isnull=True)
+                | Q(amount_usd__gt=0, percent__isnull=True),
+                name="tenantdiscount_percent_or_amount",
+            ),
+            models.CheckConstraint(
+                condition=Q(unit_quantity__gt=0), name="tenantdiscount_unit_positive"
+            ),
+        ]
+        indexes = [models.Index(fields=["tenant", "provider"], name="tenant_discount_by_provider")]
+
+
+class TenantAlias(Believed, TenantModel):
+    """A name that routers report, and the model whose price applies to it."""
+
+    provider = models.CharField(max_length=200)
+    model = models.CharField(max_length=200)
+    priced_provider = models.CharField(max_length=200)
+    priced_model = models.CharField(max_length=200)
+
+    class Meta(Believed.Meta, TenantModel.Meta):
+        constraints = [
+            *Believed.Meta.constraints,
+            one_at_a_time("tenant_alias_no_overlap", "provider", Lower("model")),
+        ]
+        indexes = [models.Index(fields=["tenant", "provider"], name="tenant_alias_by_provider")]

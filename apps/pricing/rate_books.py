@@ -8,6 +8,7 @@ second at most, so every process prices by a change within a second of its commi
 import threading
 import time
 from collections import defaultdict
+from dataclasses import fields
 from typing import Any, Final
 
 from django.db import connection, transaction
@@ -15,16 +16,18 @@ from django.db.models import Q
 
 from apps.pricing.core.catalogue import Catalogue, CatalogueModel, CatalogueProvider
 from apps.pricing.core.matching import compile_rule
-from apps.pricing.core.rates import Rate, Source
-from apps.pricing.core.rating import OwnModel, RateBook
+from apps.pricing.core.rates import Discount, Rate, Source
+from apps.pricing.core.rating import Alias, OwnModel, RateBook
 from apps.pricing.models import CatalogueModel as ModelRow
 from apps.pricing.models import CatalogueProvider as ProviderRow
-from apps.pricing.models import CatalogueRate, TenantRate
+from apps.pricing.models import CatalogueRate, TenantAlias, TenantDiscount, TenantRate
 from apps.tenants.scoping import current_tenant_id
 
 CHECK_EVERY_S: Final = 1.0
 MAX_TENANTS: Final = 1000
 MAX_CATALOGUES: Final = 3
+# The provider and the model of the tenant's default rate; no client can report them.
+DEFAULT_NAMES: Final = ("*", "*")
 _COLUMNS: Final = (
     "id",
     "meter",
@@ -67,9 +70,13 @@ def current_rate_book() -> RateBook:
 
 def rate_book_as_of(revision: int) -> RateBook:
     """The rates as they were believed at that revision; names mean what they mean today."""
-    return RateBook(
-        catalogue=_read_catalogue(revision), own=_read_own(revision), own_revision=revision
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(max(revision), 0) FROM pricing_cataloguesync WHERE revision <= %s",
+            [revision],
+        )
+        (catalogue_revision,) = cursor.fetchone()
+    return _read_book(catalogue_revision, revision)
 
 
 class _Forget:
@@ -95,6 +102,7 @@ def forget_when_committed(tenant_id: int | None) -> None:
 
 
 def rate_from_row(source: Source, row: CatalogueRate | TenantRate) -> Rate:
+    """The rate in a row of either table."""
     return _rate(source, *(getattr(row, column) for column in _COLUMNS))
 
 
@@ -123,7 +131,17 @@ def _read_book(catalogue_revision: int, own_revision: int) -> RateBook:
             if len(_catalogues) >= MAX_CATALOGUES:
                 _catalogues.pop(min(_catalogues))
             _catalogues[catalogue_revision] = catalogue
-    return RateBook(catalogue=catalogue, own=_read_own(own_revision), own_revision=own_revision)
+    own = _read_own(own_revision)
+    return RateBook(
+        catalogue=catalogue,
+        own=[model for model in own if not is_default(model.provider, model.model)],
+        own_revision=own_revision,
+        discounts=_read_discounts(own_revision),
+        aliases=_read_aliases(own_revision),
+        default=[
+            r for model in own if is_default(model.provider, model.model) for r in model.rates
+        ],
+    )
 
 
 def believed_at(revision: int) -> Q:
@@ -171,11 +189,36 @@ def _read_own(revision: int) -> list[OwnModel]:
     for provider, model, kind, *columns in query.values_list(
         "provider", "model", "kind", *_COLUMNS
     ):
-        rates[provider, model, kind].append(_rate("tenant", *columns))
+        source: Source = "default" if is_default(provider, model) else "tenant"
+        rates[provider, model, kind].append(_rate(source, *columns))
     return [
         OwnModel(provider, model, "local" if kind == "local" else "cloud", tuple(own))
         for (provider, model, kind), own in rates.items()
     ]
+
+
+def is_default(provider: str, model: str) -> bool:
+    """Whether a rate by these names is the tenant's default, for models that nothing prices."""
+    return (provider, model) == DEFAULT_NAMES
+
+
+def discount_from_row(row: TenantDiscount) -> Discount:
+    columns = {f.name: getattr(row, f.name) for f in fields(Discount)}
+    return Discount(**columns)
+
+
+def alias_from_row(row: TenantAlias) -> Alias:
+    return Alias(**{f.name: getattr(row, f.name) for f in fields(Alias)})
+
+
+def _read_discounts(revision: int) -> list[Discount]:
+    rows = TenantDiscount.objects.filter(believed_at(revision)).order_by("id")
+    return [discount_from_row(row) for row in rows]
+
+
+def _read_aliases(revision: int) -> list[Alias]:
+    rows = TenantAlias.objects.filter(believed_at(revision)).order_by("id")
+    return [alias_from_row(row) for row in rows]
 
 
 def _rate(source: Source, *columns: Any) -> Rate:

@@ -1,5 +1,6 @@
 """The only reader of rates, backends and the catalogue."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -7,20 +8,38 @@ from typing import Any, Final
 
 from django.db.models import Q
 
-from apps.pricing.core.rates import Kind, Source
-from apps.pricing.core.rating import RateCard, ResolvedBackend
-from apps.pricing.models import Backend, CatalogueRate, CatalogueSync, TenantRate
-from apps.pricing.rate_books import believed_at, current_rate_book, rate_book_as_of
+from apps.pricing.core.rates import Discount, Kind, Source
+from apps.pricing.core.rating import Alias, RateCard, ResolvedBackend
+from apps.pricing.models import (
+    Backend,
+    CatalogueRate,
+    CatalogueSync,
+    TenantAlias,
+    TenantDiscount,
+    TenantRate,
+)
+from apps.pricing.rate_books import (
+    alias_from_row,
+    believed_at,
+    current_rate_book,
+    discount_from_row,
+    is_default,
+    rate_book_as_of,
+)
 
 __all__ = [
     "BackendInfo",
     "CatalogueInfo",
     "RateInfo",
     "current_rate_book",
+    "list_aliases",
     "list_backends",
+    "list_discounts",
     "list_rates",
     "rate_book_as_of",
     "read_catalogue_info",
+    "read_discounts",
+    "read_rates",
 ]
 
 MAX_RATES: Final = 1000
@@ -95,14 +114,46 @@ def list_rates(
 
     Those believed now, or at a revision. Continue with the last id as `after_id`.
     """
-    believed = Q(closed_revision__isnull=True)
-    if as_of_revision is not None:
-        believed = believed_at(as_of_revision)
     where = {"provider": provider, "model__iexact": model}
     filters = {name: value for name, value in where.items() if value is not None}
-    rows: Any = (TenantRate if source == "tenant" else CatalogueRate).objects.filter(believed)
+    rows: Any = (TenantRate if source == "tenant" else CatalogueRate).objects.filter(
+        _believed(as_of_revision)
+    )
     page = rows.filter(id__gt=after_id, **filters).order_by("id")[: min(limit, MAX_RATES)]
     return [_rate_info(source, row) for row in page]
+
+
+def read_rates(references: Iterable[str]) -> list[RateInfo]:
+    """Rates as charges name them ("catalogue:345", "tenant:12"), closed ones too."""
+    numbers: dict[str, list[int]] = {"tenant": [], "catalogue": []}
+    for reference in references:
+        source, _, number = reference.partition(":")
+        if source in ("tenant", "default", "catalogue"):
+            numbers["catalogue" if source == "catalogue" else "tenant"].append(int(number))
+    own = TenantRate.objects.filter(pk__in=numbers["tenant"]).order_by("id")
+    listed = CatalogueRate.objects.filter(pk__in=numbers["catalogue"]).order_by("id")
+    return [
+        *(_rate_info("tenant", row) for row in own),
+        *(_rate_info("catalogue", row) for row in listed),
+    ]
+
+
+def list_discounts(*, as_of_revision: int | None = None) -> list[Discount]:
+    """The tenant in scope's discounts, those believed now or at a revision."""
+    rows = TenantDiscount.objects.filter(_believed(as_of_revision)).order_by("id")[:MAX_RATES]
+    return [discount_from_row(row) for row in rows]
+
+
+def read_discounts(references: Iterable[str]) -> list[Discount]:
+    """Discounts as charges name them ("discount:7"), closed ones too."""
+    numbers = [int(r.partition(":")[2]) for r in references if r.startswith("discount:")]
+    return [discount_from_row(r) for r in TenantDiscount.objects.filter(pk__in=numbers)]
+
+
+def list_aliases(*, as_of_revision: int | None = None) -> list[Alias]:
+    """The tenant in scope's names for priced models, those believed now or at a revision."""
+    rows = TenantAlias.objects.filter(_believed(as_of_revision)).order_by("id")[:MAX_RATES]
+    return [alias_from_row(row) for row in rows]
 
 
 def read_catalogue_info() -> CatalogueInfo | None:
@@ -111,6 +162,10 @@ def read_catalogue_info() -> CatalogueInfo | None:
     if newest is None:
         return None
     return CatalogueInfo(newest.revision, newest.package_version, newest.synced_at)
+
+
+def _believed(revision: int | None) -> Q:
+    return Q(closed_revision__isnull=True) if revision is None else believed_at(revision)
 
 
 def _backend_info(row: Backend, resolved: ResolvedBackend) -> BackendInfo:
@@ -130,6 +185,8 @@ def _backend_info(row: Backend, resolved: ResolvedBackend) -> BackendInfo:
 
 def _rate_info(source: Source, row: Any) -> RateInfo:
     columns = {name: getattr(row, name) for name in RateInfo.__slots__ if name not in _NOT_COLUMNS}
+    if source == "tenant" and is_default(row.provider, row.model):
+        source = "default"
     return RateInfo(id=f"{source}:{row.pk}", number=row.pk, source=source, **columns)
 
 

@@ -12,7 +12,15 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from apps.pricing import rate_books
-from apps.pricing.catalogue_sync import SyncResult, sync_catalogue
+from apps.pricing.agreements import (
+    add_alias,
+    add_discount,
+    end_alias,
+    end_discount,
+    withdraw_alias,
+    withdraw_discount,
+)
+from apps.pricing.catalogue_sync import SyncResult, preview_catalogue_sync, sync_catalogue
 from apps.pricing.core.meters import RATEABLE, UNITS_PER_PRICE
 from apps.pricing.core.money import PRICE_DECIMALS, PRICE_INTEGER_DIGITS, plain_decimal
 from apps.pricing.core.rates import Kind, Rate, find_overlap
@@ -29,11 +37,19 @@ WantedBackend = tuple[str, str, str, Kind]  # key, provider, model, kind
 
 __all__ = [
     "SyncResult",
+    "add_alias",
+    "add_default_rate",
+    "add_discount",
     "add_rate",
     "change_rate",
+    "end_alias",
+    "end_discount",
     "end_rate",
     "ensure_backends",
+    "preview_catalogue_sync",
     "sync_catalogue",
+    "withdraw_alias",
+    "withdraw_discount",
     "withdraw_rate",
 ]
 
@@ -61,6 +77,7 @@ def add_rate(
     book = rate_books.current_rate_book()
     provider = book.canonical_provider(provider)
     model = model.strip()
+    _check_names(provider, model)
     rate = Rate(
         id=0,
         source="tenant",
@@ -72,7 +89,37 @@ def add_rate(
         effective_from=effective_from,
         effective_to=effective_to,
     )
-    _check_names(provider, model)
+    return _add(provider, model, kind, rate, actor=actor, now=now)
+
+
+def add_default_rate(
+    *,
+    meter: str,
+    price_usd_per_mtok: Decimal,
+    effective_from: datetime | None,
+    actor: str,
+    now: datetime,
+    effective_to: datetime | None = None,
+) -> int:
+    """Give the tenant in scope a price for models that nothing else prices; return the rate's id.
+
+    Off unless set. Changed, ended and withdrawn as any rate; its charges say source "default".
+    A default without a meter's price leaves requests that use the meter unpriced.
+    """
+    rate = Rate(
+        id=0,
+        source="default",
+        meter=meter,
+        price_usd=price_usd_per_mtok,
+        unit_quantity=UNITS_PER_PRICE,
+        effective_from=effective_from,
+        effective_to=effective_to,
+    )
+    return _add(*rate_books.DEFAULT_NAMES, "cloud", rate, actor=actor, now=now)
+
+
+def _add(provider: str, model: str, kind: Kind, rate: Rate, *, actor: str, now: datetime) -> int:
+    """Record a new rate unless it cannot be or would overlap another."""
     _check_rate(rate)
     revision = take_revision()
     standing = _standing_rates(provider, model)
@@ -82,7 +129,8 @@ def add_rate(
     if other := find_overlap(rate, (_as_rate(row) for row in standing)):
         raise _overlap(provider, model, rate, other)
     (rate_id,) = _record(revision, provider, model, kind, [rate], now=now)
-    _own_backend(provider, model, kind, now=now)
+    if rate.source != "default":
+        _own_backend(provider, model, kind, now=now)
     record_audit(
         actor=actor,
         action="rate.added",
@@ -189,6 +237,8 @@ def _own_backend(provider: str, model: str, kind: Kind, *, now: datetime) -> Non
 
 def _check_names(provider: str, model: str) -> None:
     for field, value in (("provider", provider), ("model", model)):
+        if value == "*":
+            raise InvalidRateError("* is no name; see the default rate", field=field)
         if not 0 < len(value) <= MAX_NAME_LENGTH or "\0" in value:
             raise InvalidRateError(f"{field} has 1 to {MAX_NAME_LENGTH} characters", field=field)
 

@@ -1,6 +1,6 @@
 """The only reader of tenants, people, departments, customers and keys."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from django.db import connection
 
 from apps.tenants.core.access import KeyIdentity, hash_secret
-from apps.tenants.models import ApiKey, Customer, Department, Member, Tenant, User
+from apps.tenants.models import ApiKey, AuditEntry, Customer, Department, Member, Tenant, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,16 @@ class ApiKeyInfo:
     scopes: Sequence[str]
     created_at: datetime
     revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditInfo:
+    """Who did what, when; `subject` as in "rate:12"."""
+
+    at: datetime
+    actor: str
+    action: str
+    subject: str
 
 
 def find_key(secret: str) -> KeyIdentity | None:
@@ -115,3 +125,9 @@ def list_members() -> list[tuple[str, str, str]]:
     """(e-mail, name, role) of the people in the tenant in scope."""
     rows = Member.objects.order_by("user__email").values_list("user__email", "user__name", "role")
     return list(rows)
+
+
+def list_audit(moments: Iterable[datetime]) -> list[AuditInfo]:
+    """What was done at exactly these moments: changes carry the time of their audit entry."""
+    rows = AuditEntry.objects.filter(at__in=set(moments)).order_by("id")
+    return [AuditInfo(*row) for row in rows.values_list("at", "actor", "action", "subject")]

@@ -73,11 +73,11 @@ def _ingest(request: ApiRequest, parse: Callable[[bytes], Parsed]) -> HttpRespon
     parsed = parse_body(parse, read_body(request))
     outcome = ingest_events(request.auth, parsed, now=timezone.now())
     if outcome.rejected and not (outcome.accepted or outcome.duplicates):
-        raise _nothing_taken(outcome)
+        raise nothing_taken(outcome)
     return HttpResponse(_encode(outcome), content_type="application/json")
 
 
-def _nothing_taken(outcome: IngestOutcome) -> Problem:
+def nothing_taken(outcome: IngestOutcome) -> Problem:
     first = outcome.rejected[0]
     return Problem(
         422,

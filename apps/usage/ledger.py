@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -60,8 +61,11 @@ FROM written HAVING count(*) > 0
 RETURNING rows
 """
 
+# The low byte of a content hash is the door: reports by two doors are of one event, whatever each
+# says of it (decision 10); only within one door does other content contradict.
 SEEN_BEFORE = """
 SELECT stage.row, known.content_hash = stage.content_hash
+    OR (known.content_hash & 255) <> (stage.content_hash & 255)
 FROM pg_temp.usage_stage AS stage
 JOIN usage_identity AS known ON known.tenant_id = %(tenant_id)s
     AND known.identity = stage.identity
@@ -79,18 +83,17 @@ class StagedEvent:
     cost_units: int
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A staged row whose identity is in the ledger already, with the same content or other."""
+class Seen(Enum):
+    """How a row that is in the ledger already compares with what stands there."""
 
-    row: int
-    same_content: bool
+    SAME_CONTENT = "same content"
+    OTHER_CONTENT = "other content"
 
 
 def write_commit(
     staged: Sequence[StagedEvent], *, rate_revision: int, now: datetime
-) -> tuple[int, list[Seen]]:
-    """Write up to MAX_ROWS_PER_COMMIT events; returns how many were new, and the rows seen before.
+) -> list[tuple[int, Seen]]:
+    """Write up to MAX_ROWS_PER_COMMIT events; returns the rows seen before, all others are new.
 
     Runs in the scope's transaction; durable when that commits.
     """
@@ -111,9 +114,12 @@ def write_commit(
         written = cursor.fetchone()
         count = int(written[0]) if written else 0
         if count == len(staged):
-            return count, []
+            return []
         cursor.execute(SEEN_BEFORE, parameters)
-        return count, [Seen(*row) for row in cursor.fetchall()]
+        return [
+            (row, Seen.SAME_CONTENT if same else Seen.OTHER_CONTENT)
+            for row, same in cursor.fetchall()
+        ]
 
 
 def ensure_partitions(first: datetime, last: datetime) -> int:
@@ -142,7 +148,8 @@ def _copy_lines(staged: Iterable[StagedEvent]) -> Iterator[str]:
     for row, item in enumerate(staged):
         e = item.event
         identity = blake2b(f"{e.source}\0{e.event_id}".encode(), digest_size=16).hexdigest()
-        content = int.from_bytes(blake2b(encode(e), digest_size=8).digest(), signed=True)
+        digest = blake2b(encode(e), digest_size=7).digest()
+        content = int.from_bytes(digest, signed=True) << 8 | e.door
         cost = r"\N" if item.cost_units < 0 else item.cost_units
         tags = r"\N" if not e.tags else _text(to_json(e.tags).decode())
         meters = r"\N" if not e.meters else _text(to_json(e.meters).decode())

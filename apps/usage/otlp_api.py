@@ -1,11 +1,12 @@
 """OTLP/HTTP: traces are usage; metrics and logs of the same calls are taken and bill nothing."""
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Router
 
 from apps.tenants.authentication import ApiRequest, KeyAuth
-from apps.usage.adapters.otlp import ok_response, parse_otlp_traces
+from apps.tenants.problems import Problem
+from apps.usage.adapters.otlp import error_status, ok_response, parse_otlp_traces
 from apps.usage.api import parse_body
 from apps.usage.http_body import read_body
 from apps.usage.services import ingest_events
@@ -16,9 +17,12 @@ TRACES_PATHS = ("/v1/traces", "/api/v1/otlp/v1/traces", "/api/public/otel/v1/tra
 UNBILLED_PATHS = tuple(
     path.replace("traces", signal) for path in TRACES_PATHS for signal in ("metrics", "logs")
 )
+# HTTP status to google.rpc.Code, as googleapis maps them.
+_RPC_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 413: 8, 415: 3, 422: 3, 429: 8, 500: 13, 503: 14}
+_RPC_UNKNOWN = 2
 
 
-def _content_type(request: ApiRequest) -> str:
+def _content_type(request: HttpRequest) -> str:
     return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
@@ -40,12 +44,29 @@ def post_unbilled(request: ApiRequest) -> HttpResponse:
     return _answer(_content_type(request), 0, "")
 
 
+def otlp_refusal(request: HttpRequest, problem: Problem) -> HttpResponse | None:
+    """A problem as OTLP/HTTP prescribes, for requests at its paths; None for all others.
+
+    In JSON the problem's own members stand beside the Status, but for `code`, which is the
+    Status's; it is the end of `type`, too.
+    """
+    if request.path not in TRACES_PATHS + UNBILLED_PATHS:
+        return None
+    content_type = _content_type(request)
+    code = _RPC_CODES.get(problem.status, _RPC_UNKNOWN)
+    members = {name: value for name, value in problem.as_dict().items() if name != "code"}
+    body = error_status(content_type, code, problem.detail, members)
+    return _respond(content_type, body, status=problem.status)
+
+
 def _answer(content_type: str, rejected_count: int, message: str) -> HttpResponse:
+    return _respond(content_type, ok_response(content_type, rejected_count, message))
+
+
+def _respond(content_type: str, body: bytes, status: int = 200) -> HttpResponse:
     is_json = content_type == "application/json"
-    return HttpResponse(
-        ok_response(content_type, rejected_count, message),
-        content_type="application/json" if is_json else "application/x-protobuf",
-    )
+    answered = "application/json" if is_json else "application/x-protobuf"
+    return HttpResponse(body, content_type=answered, status=status)
 
 
 _BODY = {

@@ -46,10 +46,14 @@ WITH claimed AS (
 ), fresh AS MATERIALIZED (
     SELECT date_trunc('minute', l.occurred_at) AS minute, l.slice_id, count(*) AS rows,
         {SUMS_FROM_LEDGER}
-    FROM claimed AS c JOIN usage_ledger AS l ON l.tenant_id = c.tenant_id
-        AND l.id BETWEEN c.id << 16 AND (c.id << 16) | 65535
-        AND l.occurred_at BETWEEN c.first_occurred_at AND c.last_occurred_at
-    WHERE l.tenant_id = %(tenant_id)s
+    FROM claimed AS c CROSS JOIN LATERAL (
+        SELECT * FROM usage_ledger
+        WHERE tenant_id = %(tenant_id)s AND id BETWEEN c.id << 16 AND (c.id << 16) | 65535
+            AND occurred_at BETWEEN c.first_occurred_at AND c.last_occurred_at
+        -- Keeps it one index range a commit: free to choose, PostgreSQL guesses a range to be a
+        -- part of the table, and from some ten commits on reads all of the ledger instead.
+        OFFSET 0
+    ) AS l
     GROUP BY 1, 2
 ), by_minute AS ({_into("usage_rollup_minute", "minute", "WHERE minute >= %(minutes_since)s")}
 ), by_quarter_hour AS ({_into("usage_rollup_quarter_hour", QUARTER_OF_MINUTE)}

@@ -1,15 +1,20 @@
 """The only writer of usage. Ingest reads as a list of steps; the parts stand beside this file."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
 from django.db import IntegrityError
+from django.utils import timezone
 
 from apps.pricing.selectors import current_rate_book
 from apps.tenants.core.access import KeyIdentity
 from apps.tenants.scoping import tenant_scope
 from apps.usage.core.admission import admit
 from apps.usage.core.events import Parsed, Rejection
+from apps.usage.core.rating import cost_units
+from apps.usage.group_commit import GroupCommit
 from apps.usage.ledger import (
     MAX_ROWS_PER_COMMIT,
     Seen,
@@ -39,6 +44,14 @@ PARTITIONS_AHEAD = timedelta(days=92)
 _slices = SliceCache()
 
 
+@dataclass(frozen=True, slots=True)
+class CommitGroup:
+    """What rows of one commit have in common: the wall they are behind, the rates they cost."""
+
+    tenant_id: int
+    rate_revision: int
+
+
 class IngestOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a body: the wire's answer."""
 
@@ -57,15 +70,14 @@ def ingest_events(key: KeyIdentity, parsed: Parsed, *, now: datetime) -> IngestO
     if not admitted.events:
         return IngestOutcome(accepted=0, duplicates=0, rejected=_by_row(admitted.rejections))
     staged, rate_revision = _rate(key, admitted, now=now)
-    accepted, seen = 0, []
+    seen: list[tuple[int, Seen]] = []
     for start in range(0, len(staged), MAX_ROWS_PER_COMMIT):
         part = staged[start : start + MAX_ROWS_PER_COMMIT]
-        written, known = _write(key, part, rate_revision=rate_revision, now=now)
-        accepted += written
-        seen += [Seen(s.row + start, s.same_content) for s in known]
-    conflicts = [_refuse_conflict(admitted, s.row) for s in seen if not s.same_content]
+        known = _commits.submit(CommitGroup(key.tenant_id, rate_revision), part)
+        seen += [(row + start, how) for row, how in known]
+    conflicts = [_refuse_conflict(admitted, row) for row, how in seen if how is Seen.OTHER_CONTENT]
     return IngestOutcome(
-        accepted=accepted,
+        accepted=len(staged) - len(seen),
         duplicates=len(seen) - len(conflicts),
         rejected=_by_row(admitted.rejections + conflicts),
     )
@@ -94,37 +106,44 @@ def _stage(
     index: int, dims: Dimensions, known: dict[Dimensions, Slice], admitted: Parsed
 ) -> StagedEvent:
     event, place = admitted.events[index], known[dims]
-    if event.status != "success" and event.input_tokens == 0 and event.output_tokens == 0:
-        # An attempt that failed before it used anything costs nothing, whatever the model.
-        return StagedEvent(event, place.id, 0)
-    if place.card is None:
-        return StagedEvent(event, place.id, -1)
-    units = place.card.cost_units(
-        event.uncached_input_tokens,
-        event.cache_read_tokens,
-        event.cache_write_5m_tokens,
-        event.cache_write_1h_tokens,
-        event.output_tokens,
-        event.reasoning_tokens,
-        event.occurred_at.timestamp(),
+    units = cost_units(
+        place.card,
+        status=event.status,
+        tokens=(
+            event.uncached_input_tokens,
+            event.cache_read_tokens,
+            event.cache_write_5m_tokens,
+            event.cache_write_1h_tokens,
+            event.output_tokens,
+            event.reasoning_tokens,
+        ),
+        meters=event.meters,
+        context=event.price_context,
+        at_s=event.occurred_at.timestamp(),
     )
     return StagedEvent(event, place.id, units)
 
 
-def _write(
-    key: KeyIdentity, staged: list[StagedEvent], *, rate_revision: int, now: datetime
-) -> tuple[int, list[Seen]]:
+def _write(group: CommitGroup, staged: Sequence[StagedEvent]) -> list[tuple[int, Seen]]:
+    """One transaction; durable when this returns."""
+    now = timezone.now()
     try:
-        with tenant_scope(key.tenant_id):
-            return write_commit(staged, rate_revision=rate_revision, now=now)
+        with tenant_scope(group.tenant_id):
+            return write_commit(staged, rate_revision=group.rate_revision, now=now)
     except IntegrityError as error:
         if "no partition of relation" not in str(error):
             raise
     # The hourly task makes partitions ahead; after a long rest of the workers, ingest does.
     times = [item.event.occurred_at for item in staged]
     ensure_partitions(min(times), max(times))
-    with tenant_scope(key.tenant_id):
-        return write_commit(staged, rate_revision=rate_revision, now=now)
+    with tenant_scope(group.tenant_id):
+        return write_commit(staged, rate_revision=group.rate_revision, now=now)
+
+
+# Two: while one commit is on its way to disk, the next is being made.
+_commits: GroupCommit[CommitGroup, StagedEvent, Seen] = GroupCommit(
+    _write, max_rows=5000, leaders=2
+)
 
 
 def _refuse_conflict(admitted: Parsed, row: int) -> Rejection:

@@ -4,8 +4,12 @@ from celery import shared_task
 from django.utils import timezone
 
 from apps.tenants.selectors import list_tenant_ids
+from apps.usage.hardware_costs import close_due_hours
+from apps.usage.repricing import continue_repricing, list_tenants_with_running_repricing
 from apps.usage.selectors import list_tenants_with_pending_usage
 from apps.usage.services import fold_pending, forget_old_minutes, prepare_partitions
+
+REPRICING_SECONDS = 1.0
 
 
 @shared_task
@@ -24,3 +28,18 @@ def maintain_ledger() -> None:
     prepare_partitions(now=now)
     for tenant_id in list_tenant_ids():
         forget_old_minutes(tenant_id, now=now)
+
+
+@shared_task
+def continue_repricings() -> None:
+    """Go on with every tenant's running repricing for a moment: the next beat does the rest, so
+    that a repricing keeps no other work waiting and a killed worker costs it a second."""
+    for tenant_id in list_tenants_with_running_repricing():
+        continue_repricing(tenant_id, now=timezone.now(), seconds=REPRICING_SECONDS)
+
+
+@shared_task
+def close_hardware_hours() -> None:
+    """Charge what own hardware's hours cost that are over; what a crash left is due again."""
+    for tenant_id in list_tenant_ids():
+        close_due_hours(tenant_id, now=timezone.now())

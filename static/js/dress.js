@@ -87,6 +87,25 @@ const ROLES = {
   today: (trace, palette) => {
     trace.line = { color: palette.of("accent"), width: 2 };
   },
+  "own-curve": (trace, palette) => {
+    trace.line = { color: palette.series(trace.meta), width: 3.2 };
+  },
+  level: (trace, palette) => {
+    trace.line = {
+      color: palette.series(trace.meta),
+      width: 1.6,
+      dash: trace.meta.dotted ? "dot" : "solid",
+    };
+  },
+  "break-even": (trace, palette) => {
+    const line = { color: palette.series(trace.meta), width: 2.4 };
+    trace.marker = { size: 11, color: palette.of("panel"), line, opacity: 1 };
+  },
+  now: (trace, palette) => {
+    trace.marker = { size: 10, color: palette.of("ink"), line: { width: 0 }, opacity: 1 };
+    trace.textfont = { color: palette.of("ink"), size: 12 };
+    trace.cliponaxis = false;
+  },
 };
 
 function dressTrace(trace, palette) {
@@ -194,6 +213,11 @@ const KINDS = {
       return low + ((Math.log10(trace.x[0]) - low) * inner) / Math.max(60, inner - words);
     });
     layout.xaxis.range = [low, Math.max(high, ...ends)];
+  },
+  curve: ({ layout, narrow, palette }) => {
+    const names = layout.annotations.map((note) => note.text);
+    layout.margin = { l: 46, r: narrow ? 22 : roomFor(names, 190) + 20, t: 8, b: 28 };
+    layout.annotations = narrow ? [] : layout.annotations.map((note) => directLabel(note, palette));
   },
   spark: ({ layout }) => {
     layout.margin = { l: 1, r: 1, t: 3, b: 2 };

@@ -20,7 +20,7 @@ from apps.pricing.selectors import (
     rate_book_as_of,
     read_catalogue_info,
 )
-from apps.pricing.services import sync_catalogue
+from apps.pricing.services import preview_catalogue_sync, sync_catalogue
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
 from tests.pricing.conftest import NOW
@@ -110,3 +110,41 @@ def test_a_listed_model_without_prices_is_free_by_rates_of_zero(catalogue_book: 
     assert card is not None
     assert card.cost(MILLION, NOW) == 0
     assert [line.rate_id is not None for line in card.explain(MILLION, NOW)] == [True]
+
+
+def test_a_preview_says_what_would_change_and_changes_nothing(
+    undone: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("sync_catalogue", "--dry-run")
+    assert capsys.readouterr().out == "nothing would change\n"
+    listing = read_listing()
+    line = ("openai", "gpt-4o-mini", INPUT, ())
+    (old,) = [p for p in listing.prices if (p.provider, p.model, p.meter, p.when) == line]
+    gone = ("anthropic", "claude-sonnet-4-5")
+    models = [replace(m, model="gpt-next") if m.model == "gpt-4" else m for m in listing.models]
+    prices = [p for p in listing.prices if p != old and (p.provider, p.model) != gone]
+    closed = len(listing.prices) - 1 - len(prices)
+    prices += [replace(old, price_usd=Decimal("0.2")), replace(old, model="gpt-next")]
+    newer_package(monkeypatch, replace(listing, models=models, prices=prices))
+    rates = list(CatalogueRate.objects.order_by("id").values())
+
+    diff = preview_catalogue_sync()
+
+    assert (diff.added, diff.changed, diff.closed) == (1, 1, closed)
+    assert [(m.model, m.added, m.changed, m.closed) for m in diff.models] == [
+        ("claude-sonnet-4-5", 0, 0, closed),
+        ("gpt-4o-mini", 0, 1, 0),
+        ("gpt-next", 1, 0, 0),
+    ]
+    assert ("openai/gpt-next" in diff.models_added, "openai/gpt-4" in diff.models_removed) == (
+        True,
+        True,
+    )
+    (first, *_) = diff.samples
+    assert (first.kind, first.before and first.before.price_usd) == ("changed", Decimal("0.15"))
+    call_command("sync_catalogue", "--dry-run")
+    told = capsys.readouterr().out
+    assert "changed: openai/gpt-4o-mini input_tokens: 0.15 USD per 1000000 -> 0.2 USD per" in told
+    assert list(CatalogueRate.objects.order_by("id").values()) == rates
+    result = sync_catalogue(now=NOW)
+    assert (result.rates_added, result.rates_closed) == (2, closed + 1)

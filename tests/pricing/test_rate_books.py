@@ -1,16 +1,21 @@
 """Rate books in a process: shared, current within a second, never another's."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from apps.pricing import rate_books
+from apps.pricing import catalogue_sync, rate_books
+from apps.pricing.catalogue_source import read_listing
+from apps.pricing.core.catalogue_diff import ListedPrice
 from apps.pricing.core.meters import INPUT, OUTPUT
-from apps.pricing.selectors import current_rate_book, list_backends
-from apps.pricing.services import ensure_backends
+from apps.pricing.core.rating import MeteredUsage
+from apps.pricing.selectors import current_rate_book, list_backends, rate_book_as_of
+from apps.pricing.services import add_discount, ensure_backends
 from apps.tenants.errors import UnscopedQueryError
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
@@ -145,3 +150,67 @@ def test_a_rate_makes_a_discovered_backend_known(tenant: TenantInfo, set_rate: S
     with tenant_scope(tenant.id):
         (backend,) = list_backends()
     assert (backend.kind, backend.discovered, backend.source) == ("local", False, "tenant")
+
+
+def test_one_revision_reads_catalogue_and_own_rates_again(
+    tenant: TenantInfo, make_tenant: MakeTenant, set_rate: SetRate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changes of the catalogue, of the tenant and of another, in any order: each book that was
+    ever current can be read again by its one revision."""
+    listing = read_listing()
+    other = make_tenant()
+    usage = MeteredUsage(1_000_000, 0, 0, 0, 1_000_000)
+
+    def prices(book: rate_books.RateBook) -> list[object]:
+        cards = [book.resolve("openai", "gpt-4o-mini").card, book.resolve("local", "x").card]
+        return [card and card.cost(usage, NOW) for card in cards]
+
+    def take_catalogue(price_usd: str) -> None:
+        monkeypatch.setattr(catalogue_sync, "content_hash", lambda: f"at {price_usd}")
+        changed = [
+            replace(p, price_usd=Decimal(price_usd)) if _is_mini_input(p) else p
+            for p in listing.prices
+        ]
+        monkeypatch.setattr(
+            catalogue_sync, "read_listing", lambda: replace(listing, prices=changed)
+        )
+        catalogue_sync.sync_catalogue(now=NOW)
+
+    def other_changes() -> None:
+        with tenant_scope(other.id):
+            add_discount(provider="openai", percent=Decimal(5), effective_from=None, **BY)
+
+    def discount() -> None:
+        with tenant_scope(tenant.id):
+            add_discount(provider="openai", percent=Decimal(10), effective_from=None, **BY)
+
+    steps = [
+        lambda: take_catalogue("0.3"),
+        lambda: [set_rate(m, "1", model="x") for m in (INPUT, OUTPUT)],
+        other_changes,
+        lambda: take_catalogue("0.45"),
+        discount,
+        lambda: take_catalogue("0.6"),
+    ]
+    with transaction.atomic():
+        seen = [(book_of(tenant).revision, prices(book_of(tenant)))]
+        for step in steps:
+            step()
+            seen.append((book_of(tenant).revision, prices(book_of(tenant))))
+        with tenant_scope(tenant.id):
+            again = [(revision, prices(rate_book_as_of(revision))) for revision, _ in seen]
+        transaction.set_rollback(True)
+    assert again == seen
+    assert len({str(p) for _, p in seen}) == 6
+
+
+BY = {"actor": "test", "now": NOW}
+
+
+def _is_mini_input(price: ListedPrice) -> bool:
+    return (price.provider, price.model, price.meter, price.when) == (
+        "openai",
+        "gpt-4o-mini",
+        INPUT,
+        (),
+    )

@@ -17,6 +17,12 @@ from apps.pricing.core.rate_card import RateCard
 from apps.pricing.core.rates import Rate
 
 MAX_REMEMBERED: Final = 20_000
+# The one price rule that genai-prices keeps in its code (types.ModelInfo.calc_price), not its data:
+# Groq bills a shorter recording as ten seconds.
+LEAST_AUDIO_SECONDS: Final = {
+    ("groq", "whisper-large-v3"): 10,
+    ("groq", "whisper-large-v3-turbo"): 10,
+}
 _COMPACT_DATE: Final = re.compile(r"(-)(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
 
@@ -48,6 +54,10 @@ class Found:
     @property
     def resold(self) -> bool:
         return self.provider != self.owner
+
+
+def least_audio_seconds(found: Found) -> int:
+    return LEAST_AUDIO_SECONDS.get((found.provider, found.model), 0)
 
 
 class Catalogue:
@@ -94,6 +104,14 @@ class Catalogue:
         self._remembered[key] = found
         return found
 
+    def find_listed(self, provider: str, model: str) -> Found | None:
+        """The model of exactly this id, as sold by this provider, if it has rates."""
+        fallbacks = self._providers[provider].fallbacks if provider in self._providers else ()
+        for owner in (provider, *fallbacks):
+            if self._read_rates(owner, model):
+                return Found(provider, owner, model)
+        return None
+
     def rates_of(self, found: Found) -> Sequence[Rate]:
         """The rates at which `found.provider` sells it."""
         rates = self._read_rates(found.owner, found.model)
@@ -103,7 +121,9 @@ class Catalogue:
     def card(self, found: Found) -> RateCard:
         card = self._cards.get(found)
         if card is None:
-            card = self._cards[found] = RateCard(self.rates_of(found))
+            card = self._cards[found] = RateCard(
+                self.rates_of(found), least_audio_seconds=least_audio_seconds(found)
+            )
         return card
 
     def find_anywhere(self, model: str) -> Found | None:

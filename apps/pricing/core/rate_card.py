@@ -1,24 +1,39 @@
 """A rate card: what a request to one model costs, exactly, and which rates made it so. Pure."""
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Protocol
 
 import msgspec
 
-from apps.pricing.core.meters import (
-    CACHE_READ,
-    CACHE_WRITE_1H,
-    CACHE_WRITE_5M,
-    INPUT,
-    OUTPUT,
-    REASONING,
-    REQUESTS,
-)
-from apps.pricing.core.money import usd_from_units, usd_per_million
+from apps.pricing.core.breakdown import quantities_of
+from apps.pricing.core.charge_lines import ChargeLine, charge_lines
+from apps.pricing.core.money import NINTHS, round_half_even, usd_from_units, usd_per_million
 from apps.pricing.core.rates import Rate, Source
-from apps.pricing.core.schedule import Cell, Schedule, compile_schedule
+from apps.pricing.core.schedule import NO_SPAN, Cell, Schedule, Span, compile_schedule
+
+NO_METERS: Mapping[str, int] = {}
+
+
+class TokenCounts(Protocol):
+    """A request's tokens, wherever they stand: what a MeteredUsage has, and a usage event too."""
+
+    @property
+    def uncached_input_tokens(self) -> int: ...
+    @property
+    def cache_read_tokens(self) -> int: ...
+    @property
+    def cache_write_5m_tokens(self) -> int: ...
+    @property
+    def cache_write_1h_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
+    @property
+    def reasoning_tokens(self) -> int: ...
+    @property
+    def input_tokens(self) -> int: ...
 
 
 class MeteredUsage(msgspec.Struct, frozen=True, gc=False):
@@ -41,32 +56,32 @@ class MeteredUsage(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeLine:
-    """One meter's part of a charge.
+class RateCard:
+    """All rates of one model, compiled. Costs are those of genai-prices' `calc_price`.
 
-    `unit_price_usd_per_mtok` is per 1,000,000 of the meter's items (requests, for their fee).
-    `priced_as` is the meter whose rate applied: a bucket without a price of its own is charged
-    as its parent. `rate_id` is None for what the catalogue lists without a price: it is free.
+    `least_audio_seconds`: what a provider bills for any shorter recording.
     """
 
-    meter: str
-    quantity: int
-    unit_price_usd_per_mtok: Decimal
-    cost_usd: Decimal
-    rate_id: str | None
-    priced_as: str
+    __slots__ = (
+        "_choices",
+        "_only_prices",
+        "_rates",
+        "_schedules",
+        "_span",
+        "_standard",
+        "least_audio_seconds",
+        "source",
+    )
 
-
-class RateCard:
-    """All rates of one model, compiled. Costs are those of genai-prices' `calc_price`."""
-
-    __slots__ = ("_choices", "_rates", "_schedules", "_standard", "source")
-
-    def __init__(self, rates: Sequence[Rate]) -> None:
+    def __init__(self, rates: Sequence[Rate], *, least_audio_seconds: int = 0) -> None:
         self._rates = tuple(rates)
-        self.source: Source = "tenant" if any(r.source == "tenant" for r in rates) else "catalogue"
+        self.least_audio_seconds = least_audio_seconds
+        self.source: Source = _source_of(rates)
         self._standard = compile_schedule(self._rates, {})
+        self._only_prices = self._standard.only_prices
+        # The span looked at last: the next event's is nearly always the same. Replaced whole, so
+        # that threads need no lock.
+        self._span: Span = NO_SPAN
         # The context's pairs that can matter here; bounds how many schedules a card can have.
         self._choices = frozenset(pair for r in rates for pair in r.when)
         self._schedules: dict[frozenset[tuple[str, str]], Schedule] = {}
@@ -89,10 +104,16 @@ class RateCard:
 
         The hot path: quantities are those of a MeteredUsage and are not checked again.
         """
-        prices = self._standard.only_prices
+        prices = self._only_prices
         if prices is None:
-            total = uncached + cache_read + cache_write_5m + cache_write_1h
-            prices = self._standard.find(occurred_at_epoch_s, total).prices
+            begin_s, end_s, prices, sizes, by_size = self._span
+            if not begin_s <= occurred_at_epoch_s < end_s:
+                # Not read back from self: another thread may have moved it on already.
+                span = self._span = self._standard.span_around(occurred_at_epoch_s)
+                _, _, prices, sizes, by_size = span
+            if prices is None:
+                total = uncached + cache_read + cache_write_5m + cache_write_1h
+                prices = by_size[bisect_left(sizes, total)]
         a, b, c, d, e, f, fee = prices
         units = (
             uncached * a
@@ -105,14 +126,60 @@ class RateCard:
         )
         return units if units >= 0 else -1
 
+    def cost_units_of(
+        self,
+        usage: TokenCounts,
+        occurred_at_epoch_s: float,
+        *,
+        meters: Mapping[str, int] | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> int:
+        """As `cost_units`, for a request with further meters or a context that chooses variants.
+
+        -1 also when the meters contradict
+        the buckets (more audio than input): what cannot be, has no price.
+        """
+        schedule = self._schedule(context) if context else self._standard
+        cell = schedule.find(occurred_at_epoch_s, usage.input_tokens)
+        return self._units(usage, cell, meters or NO_METERS)
+
     def cost(
         self,
         usage: MeteredUsage,
         occurred_at: datetime,
         context: Mapping[str, str] | None = None,
+        meters: Mapping[str, int] | None = None,
     ) -> Decimal | None:
         """Exact USD; None when not priced at that time. `context` chooses among variants."""
-        cell = self._find(usage, occurred_at, context)
+        _check(usage, occurred_at, meters or NO_METERS)
+        units = self.cost_units_of(usage, occurred_at.timestamp(), meters=meters, context=context)
+        return usd_from_units(units) if units >= 0 else None
+
+    def explain(
+        self,
+        usage: MeteredUsage,
+        occurred_at: datetime,
+        context: Mapping[str, str] | None = None,
+        meters: Mapping[str, int] | None = None,
+    ) -> list[ChargeLine]:
+        """The charge line by line; the lines add up to `cost`. Empty when not priced."""
+        if self.cost(usage, occurred_at, context, meters) is None:
+            return []
+        schedule = self._schedule(context) if context else self._standard
+        cell = schedule.find(occurred_at.timestamp(), usage.input_tokens)
+        return charge_lines(cell, self._quantities(usage, meters or NO_METERS))
+
+    def unit_prices(self, at: datetime) -> dict[str, Decimal]:
+        """USD per 1,000,000 of each meter: standard, for the smallest input. Absent: unpriced."""
+        cell = self._standard.find(at.timestamp(), 0)
+        return {meter: usd_per_million(applied.units) for meter, applied in cell.applied.items()}
+
+    def _units(self, usage: TokenCounts, cell: Cell, meters: Mapping[str, int]) -> int:
+        if meters:
+            ninths = -1
+            if cell.listed:
+                ninths = cell.breakdown.cost_ninths(self._quantities(usage, meters))
+            return round_half_even(ninths, NINTHS) if ninths >= 0 else -1
         a, b, c, d, e, f, fee = cell.prices
         units = (
             usage.uncached_input_tokens * a
@@ -123,35 +190,19 @@ class RateCard:
             + usage.reasoning_tokens * f
             + fee
         )
-        return usd_from_units(units) if units >= 0 else None
+        return units if units >= 0 else -1
 
-    def explain(
-        self,
-        usage: MeteredUsage,
-        occurred_at: datetime,
-        context: Mapping[str, str] | None = None,
-    ) -> list[ChargeLine]:
-        """The charge line by line; the lines add up to `cost`. Empty when not priced."""
-        if self.cost(usage, occurred_at, context) is None:
-            return []
-        cell = self._find(usage, occurred_at, context)
-        return [
-            _charge_line(meter, quantity, cell)
-            for meter, quantity in _split(usage, cell)
-            if quantity
-        ]
-
-    def unit_prices(self, at: datetime) -> dict[str, Decimal]:
-        """USD per 1,000,000 of each meter: standard, for the smallest input. Absent: unpriced."""
-        cell = self._standard.find(at.timestamp(), 0)
-        return {meter: usd_per_million(applied.units) for meter, applied in cell.applied.items()}
-
-    def _find(
-        self, usage: MeteredUsage, occurred_at: datetime, context: Mapping[str, str] | None
-    ) -> Cell:
-        _check(usage, occurred_at)
-        schedule = self._schedule(context) if context else self._standard
-        return schedule.find(occurred_at.timestamp(), usage.input_tokens)
+    def _quantities(self, usage: TokenCounts, meters: Mapping[str, int]) -> dict[str, int]:
+        return quantities_of(
+            usage.uncached_input_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_5m_tokens,
+            usage.cache_write_1h_tokens,
+            usage.output_tokens,
+            usage.reasoning_tokens,
+            meters,
+            least_audio_seconds=self.least_audio_seconds,
+        )
 
     def _schedule(self, context: Mapping[str, str]) -> Schedule:
         chosen = self._choices.intersection(context.items())
@@ -163,7 +214,13 @@ class RateCard:
         return schedule
 
 
-def _check(usage: MeteredUsage, occurred_at: datetime) -> None:
+def _source_of(rates: Sequence[Rate]) -> Source:
+    """Whose prices these are: one rate of the tenant's own makes the card its own."""
+    found = {rate.source for rate in rates}
+    return next((s for s in ("tenant", "default") if s in found), "catalogue")
+
+
+def _check(usage: MeteredUsage, occurred_at: datetime, meters: Mapping[str, int]) -> None:
     if occurred_at.tzinfo is None:
         raise ValueError("occurred_at needs a time zone: a price depends on the moment")
     if not 0 <= usage.reasoning_tokens <= usage.output_tokens or (
@@ -172,35 +229,8 @@ def _check(usage: MeteredUsage, occurred_at: datetime) -> None:
             usage.cache_read_tokens,
             usage.cache_write_5m_tokens,
             usage.cache_write_1h_tokens,
+            *meters.values(),
         )
         < 0
     ):
-        raise ValueError(f"token counts are from 0 up, reasoning within output: {usage}")
-
-
-def _split(usage: MeteredUsage, cell: Cell) -> list[tuple[str, int]]:
-    """Disjoint quantities by meter; reasoning stands apart only where it has its own price."""
-    apart = REASONING in cell.applied and cell.applied[REASONING].meter == REASONING
-    reasoning = usage.reasoning_tokens if apart else 0
-    return [
-        (INPUT, usage.uncached_input_tokens),
-        (CACHE_READ, usage.cache_read_tokens),
-        (CACHE_WRITE_5M, usage.cache_write_5m_tokens),
-        (CACHE_WRITE_1H, usage.cache_write_1h_tokens),
-        (OUTPUT, usage.output_tokens - reasoning),
-        (REASONING, reasoning),
-        (REQUESTS, 1 if REQUESTS in cell.applied else 0),
-    ]
-
-
-def _charge_line(meter: str, quantity: int, cell: Cell) -> ChargeLine:
-    applied = cell.applied.get(meter)
-    units = applied.units if applied else 0
-    return ChargeLine(
-        meter=meter,
-        quantity=quantity,
-        unit_price_usd_per_mtok=usd_per_million(units),
-        cost_usd=usd_from_units(units * quantity),
-        rate_id=applied.rate.reference if applied else None,
-        priced_as=applied.meter if applied else meter,
-    )
+        raise ValueError(f"token counts are from 0 up, reasoning within output: {usage} {meters}")

@@ -7,9 +7,12 @@ input-size tiers. What remains is a cell: one price for every bucket, inheritanc
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
-from apps.pricing.core.meters import BUCKETS, OUTPUT, PARENT, REASONING, REQUESTS
+from apps.pricing.core.breakdown import Breakdown
+from apps.pricing.core.discounts import net_units
+from apps.pricing.core.meters import BUCKETS, DIMENSIONS, OUTPUT, PARENT, REASONING, REQUESTS
 from apps.pricing.core.money import units_per_item
 from apps.pricing.core.rates import DAY_S, Rate
 
@@ -22,11 +25,15 @@ Prices = tuple[int, int, int, int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The rate behind one bucket's price. `meter` is the rate's own: the bucket's or a parent's."""
+    """The rate behind one meter's price. `meter` is the rate's own: the bucket's or a parent's.
+
+    `units`: 1e-24 USD an item, after the discount if there is one; `list_units`: before it.
+    """
 
     meter: str
     rate: Rate
-    units: int
+    units: Fraction
+    list_units: Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +41,14 @@ class Cell:
     """One price for everything.
 
     `prices` in 1e-24 USD an item: uncached input, cache read, cache write 5 m, 1 h, output, what
-    a reasoning token costs beyond an output token, and the fee of a request.
+    a reasoning token costs beyond an output token, and the fee of a request. `applied`: what is
+    behind each of these; `listed`: every meter that has a price of its own.
     """
 
     prices: Prices
     applied: Mapping[str, Applied]
+    listed: Mapping[str, Applied]
+    breakdown: Breakdown
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,12 @@ class Stretch:
     windows: list[Window]
 
 
+# A span of time [begin, end) in which only the size of the input matters; its one set of prices,
+# or None and the prices by size.
+Span = tuple[float, float, Prices | None, list[int], list[Prices]]
+NO_SPAN: Final[Span] = (0.0, 0.0, None, [], [])
+
+
 class Schedule:
     """All prices of one model in one context, by time, time of day and input size."""
 
@@ -71,13 +87,28 @@ class Schedule:
 
     def find(self, occurred_at_s: float, input_tokens: int) -> Cell:
         """The cell for a request of so much input (cache included) at that moment."""
-        stretch = self._stretches[bisect_right(self._starts, occurred_at_s) - 1]
-        windows = stretch.windows
-        if len(windows) == 1:
-            window = windows[0]
-        else:
-            window = windows[bisect_right(stretch.starts, occurred_at_s % DAY_S) - 1]
+        window = self._window(occurred_at_s)[2]
         return window.cells[bisect_left(window.starts, input_tokens)]
+
+    def span_around(self, occurred_at_s: float) -> Span:
+        begin_s, end_s, window = self._window(occurred_at_s)
+        by_size = [cell.prices for cell in window.cells]
+        return begin_s, end_s, None if window.starts else by_size[0], window.starts, by_size
+
+    def _window(self, at_s: float) -> tuple[float, float, Window]:
+        """The window around this moment, with when it begins and ends."""
+        n = bisect_right(self._starts, at_s)
+        stretch = self._stretches[n - 1]
+        begin_s = self._starts[n - 1]
+        end_s = self._starts[n] if n < len(self._starts) else float("inf")
+        if len(stretch.windows) == 1:
+            return begin_s, end_s, stretch.windows[0]
+        second = at_s % DAY_S
+        day_s = at_s - second
+        m = bisect_right(stretch.starts, second)
+        opens_s = day_s + stretch.starts[m - 1]
+        closes_s = day_s + (stretch.starts[m] if m < len(stretch.starts) else DAY_S)
+        return max(begin_s, opens_s), min(end_s, closes_s), stretch.windows[m - 1]
 
 
 def compile_schedule(rates: Sequence[Rate], context: Mapping[str, str]) -> Schedule:
@@ -108,19 +139,27 @@ def _compile_window(rates: list[Rate]) -> Window:
 
 
 def _compile_cell(rates: list[Rate], more_than_tokens: int) -> Cell:
-    own = {}
-    for meter in {r.meter for r in rates}:
+    listed = {}
+    for meter in {r.meter for r in rates} & DIMENSIONS.keys():
         rate = _rate_in_force([r for r in rates if r.meter == meter], more_than_tokens)
-        if rate is not None and (meter in BUCKETS or meter in PARENT.values() or meter == REQUESTS):
-            own[meter] = Applied(meter, rate, units_per_item(rate.price_usd, rate.unit_quantity))
-    applied = {m: a for m in (*BUCKETS, REQUESTS) if (a := _inherit(m, own)) is not None}
+        if rate is not None:
+            listed[meter] = _apply(rate)
+    applied = {m: a for m in (*BUCKETS, REQUESTS) if (a := _inherit(m, listed)) is not None}
     # The catalogue lists every price a model has, so what it leaves out is free. A tenant's own
     # list may be unfinished: what it leaves out is unknown, and unknown is never zero.
-    missing = 0 if any(r.source == "catalogue" for r in rates) else UNPRICED
-    prices = [applied[m].units if m in applied else missing for m in BUCKETS]
+    free = any(r.source == "catalogue" for r in rates)
+    missing = 0 if free else UNPRICED
+    prices = [int(applied[m].units) if m in applied else missing for m in BUCKETS]
     prices[BUCKETS.index(REASONING)] -= prices[BUCKETS.index(OUTPUT)]
-    fee = applied[REQUESTS].units if REQUESTS in applied else (0 if rates else UNPRICED)
-    return Cell((*prices, fee), applied)  # type: ignore[arg-type]
+    fee = int(applied[REQUESTS].units) if REQUESTS in applied else (0 if rates else UNPRICED)
+    breakdown = Breakdown({m: a.units for m, a in listed.items()}, unlisted_is_free=free)
+    return Cell((*prices, fee), applied, listed, breakdown)  # type: ignore[arg-type]
+
+
+def _apply(rate: Rate) -> Applied:
+    list_units = units_per_item(rate.price_usd, rate.unit_quantity)
+    units = net_units(list_units, rate.discount) if rate.discount else list_units
+    return Applied(rate.meter, rate, units, list_units)
 
 
 def _inherit(meter: str, own: Mapping[str, Applied]) -> Applied | None:

@@ -11,7 +11,8 @@ import msgspec
 
 from apps.usage.adapters import loose
 from apps.usage.adapters.rows import RowDecoder, parse_rows
-from apps.usage.core.events import MAX_ID_LENGTH, InvalidUsageError, Parsed, UsageEvent
+from apps.usage.core.events import MAX_ID_LENGTH, Door, InvalidUsageError, Parsed, UsageEvent
+from apps.usage.core.pricing_facts import NO_FACTS, PricingFacts, context_of, facts_of_raw_usage
 from apps.usage.core.provider_usage import TokenBuckets, normalise_raw_usage, read_openai_chat
 
 SOURCE: Final = "litellm"
@@ -34,6 +35,7 @@ class _Metadata(msgspec.Struct, gc=False):
 
 class _Response(msgspec.Struct, gc=False):
     model: Any = None
+    service_tier: Any = None
 
 
 class _Error(msgspec.Struct, gc=False):
@@ -71,6 +73,7 @@ class LiteLLMCall(msgspec.Struct, gc=False, rename={"start_time": "startTime",
 
 _DECODER: Final = RowDecoder(LiteLLMCall, id_key="litellm_call_id", lenient=True)
 _LABELS_WITH_COLUMNS: Final = ("department", "project", "environment", "task")
+NO_TOKENS: Final = TokenBuckets()
 _NO_METADATA: Final = _Metadata()
 _NO_ERROR: Final = _Error()
 
@@ -100,6 +103,7 @@ def _to_event(call: LiteLLMCall) -> UsageEvent:
     )
     cost_usd = loose.usd(call.response_cost)
     tokens = _tokens_of(call, metadata, provider, costs_nothing=failed and not cost_usd)
+    facts = _facts_of(call, metadata) if tokens != NO_TOKENS else NO_FACTS
     spend_logs = metadata.spend_logs_metadata
     labels = spend_logs if isinstance(spend_logs, dict) else {}
     return UsageEvent(
@@ -128,6 +132,8 @@ def _to_event(call: LiteLLMCall) -> UsageEvent:
         environment=loose.text(labels.get("environment")),
         task=loose.text(labels.get("task")),
         tags=_tags_of(call, labels),
+        meters=facts.meters,
+        price_context=facts.price_context,
         status=_failure_of(error) if failed else "success",
         latency_ms=loose.milliseconds_between(call.start_time, call.end_time)
         or loose.milliseconds_from_seconds(call.response_time),
@@ -137,6 +143,7 @@ def _to_event(call: LiteLLMCall) -> UsageEvent:
             else None
         ),
         reported_cost_usd=_known_cost(cost_usd, tokens),
+        door=Door.LITELLM,
     )
 
 
@@ -173,7 +180,7 @@ def _tokens_of(
     call: LiteLLMCall, metadata: _Metadata, provider: str, *, costs_nothing: bool
 ) -> TokenBuckets:
     if costs_nothing or call.cache_hit is True:
-        return TokenBuckets()  # a failure, or LiteLLM's own cache: no provider was paid
+        return NO_TOKENS  # a failure, or LiteLLM's own cache: no provider was paid
     reported = metadata.usage_object
     usage = loose.whole_counts(reported) if isinstance(reported, dict) else {}
     totals = {
@@ -192,6 +199,17 @@ def _tokens_of(
         _, _, count = (refused.field or "").partition("raw_usage")
         field = f"metadata.usage_object{count}"
         raise InvalidUsageError(refused.code, refused.detail, field=field) from refused
+
+
+def _facts_of(call: LiteLLMCall, metadata: _Metadata) -> PricingFacts:
+    """Meters of the provider's usage; the tier that answered, not the one asked for."""
+    reported = metadata.usage_object
+    facts = facts_of_raw_usage(reported) if isinstance(reported, dict) else NO_FACTS
+    tier = call.response.service_tier if isinstance(call.response, _Response) else None
+    answered = context_of(tier=tier)
+    if answered is None:
+        return facts
+    return facts._replace(price_context=(facts.price_context or {}) | answered)
 
 
 def _department_of(metadata: _Metadata, labels: dict[str, Any]) -> str | None:
@@ -220,5 +238,5 @@ def _failure_of(error: _Error) -> str:
 
 def _known_cost(cost_usd: Decimal | None, tokens: TokenBuckets) -> Decimal | None:
     """LiteLLM's cost; it writes 0 for a price it does not know, and unknown is never zero."""
-    is_used = tokens != TokenBuckets()
+    is_used = tokens != NO_TOKENS
     return None if is_used and not cost_usd else cost_usd

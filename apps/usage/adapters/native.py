@@ -20,6 +20,15 @@ from apps.usage.core.events import (
     Parsed,
     UsageEvent,
 )
+from apps.usage.core.pricing_facts import (
+    MAX_CONTEXT_LENGTH,
+    MAX_METERS,
+    NO_FACTS,
+    PricingFacts,
+    check_context,
+    check_meters,
+    facts_of_raw_usage,
+)
 from apps.usage.core.provider_usage import (
     TokenBuckets,
     buckets_from_totals,
@@ -41,6 +50,10 @@ Tags = Annotated[
     ],
     Meta(max_length=MAX_TAGS),
 ]
+Meters = Annotated[dict[Name, Tokens], Meta(max_length=MAX_METERS)]
+PriceContext = Annotated[
+    dict[Name, Annotated[str, Meta(max_length=MAX_CONTEXT_LENGTH)]], Meta(max_length=8)
+]
 
 
 class NativeUsage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -52,6 +65,7 @@ class NativeUsage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     cache_write_tokens: Tokens | None = None
     cache_write_1h_tokens: Tokens | None = None
     reasoning_tokens: Tokens | None = None
+    meters: Meters | None = None
 
 
 class NativeEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=True):
@@ -63,6 +77,7 @@ class NativeEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=
     model: Name
     usage: NativeUsage | None = None
     raw_usage: dict[str, Any] | None = None
+    price_context: PriceContext | None = None
     source: Name | None = None
     backend: Name | None = None
     requested_model: Name | None = None
@@ -128,6 +143,7 @@ def _to_tidy_event(row: NativeEvent) -> UsageEvent:
 
 def _to_event(row: NativeEvent) -> UsageEvent:
     tokens = _tokens_of(row)
+    facts = _facts_of(row, tokens)
     status, version = row.status, row.policy_version
     latency_ms, first_token_ms = row.latency_ms, row.time_to_first_token_ms
     revenue, reported_cost, energy_wh = row.revenue, row.reported_cost, row.energy_wh
@@ -152,6 +168,8 @@ def _to_event(row: NativeEvent) -> UsageEvent:
         environment=row.environment,
         task=row.task,
         tags=row.tags or None,
+        meters=facts.meters,
+        price_context=facts.price_context,
         status="success" if status is None else str(status),
         latency_ms=None if latency_ms is None else round(latency_ms),
         time_to_first_token_ms=None if first_token_ms is None else round(first_token_ms),
@@ -189,6 +207,17 @@ def _tokens_of(row: NativeEvent) -> TokenBuckets:
         cache_write_1h_tokens=usage.cache_write_1h_tokens or 0,
         reasoning_tokens=usage.reasoning_tokens or 0,
     )
+
+
+def _facts_of(row: NativeEvent, tokens: TokenBuckets) -> PricingFacts:
+    """What the caller states; of a raw object, also what that states."""
+    usage, context = row.usage, row.price_context
+    facts = NO_FACTS if row.raw_usage is None else facts_of_raw_usage(row.raw_usage)
+    if usage is not None and usage.meters:
+        facts = facts._replace(meters=check_meters(usage.meters, tokens, field="usage.meters"))
+    if context:
+        facts = facts._replace(price_context=check_context(context))
+    return facts
 
 
 def _tidy_text(field: str, value: str) -> str | None:

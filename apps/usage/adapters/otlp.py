@@ -6,7 +6,7 @@ rejection, whose index is the span's place in the body.
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -19,6 +19,7 @@ from apps.usage.adapters.otlp_dialects import (
     has_usage,
     is_call,
     read_cost_usd,
+    read_facts,
     read_failure,
     read_first_token_ms,
     read_models,
@@ -28,7 +29,7 @@ from apps.usage.adapters.otlp_dialects import (
 from apps.usage.adapters.otlp_repeats import LITELLM_SOURCE, Call, without_repeats
 from apps.usage.adapters.otlp_spans import Span, read_json, read_protobuf
 from apps.usage.adapters.rows import reject
-from apps.usage.core.events import MAX_ID_LENGTH, InvalidUsageError, Parsed, UsageEvent
+from apps.usage.core.events import MAX_ID_LENGTH, Door, InvalidUsageError, Parsed, UsageEvent
 from apps.usage.core.provider_usage import TokenBuckets
 
 SOURCE: Final = "otlp"
@@ -74,6 +75,27 @@ def ok_response(content_type: str, rejected_count: int, message: str) -> bytes:
     return response.SerializeToString()
 
 
+def error_status(content_type: str, code: int, message: str, members: dict[str, Any]) -> bytes:
+    """A google.rpc.Status, OTLP's form of a refusal, in the request's content type.
+
+    `members` stand beside it in JSON, where receivers ignore what they do not know.
+    """
+    if _media_type(content_type) == JSON:
+        return msgspec.json.encode(members | {"code": code, "message": message})
+    text = message.encode(errors="replace")
+    # Field 1: code, a varint below 128. Field 2: message, with its length before it.
+    return b"\x08" + bytes([code]) + b"\x12" + _varint(len(text)) + text
+
+
+def _varint(number: int) -> bytes:
+    written = bytearray()
+    while number > 0x7F:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    written.append(number)
+    return bytes(written)
+
+
 def _read_spans(body: bytes, content_type: str) -> Iterable[Span | InvalidUsageError]:
     media_type = _media_type(content_type)
     if media_type == JSON:
@@ -95,6 +117,7 @@ def _to_event(span: Span) -> UsageEvent:
     provider = read_provider(span)
     model, requested_model = read_models(span, provider)
     tokens = read_tokens(span, provider) if has_usage(span) else TokenBuckets()
+    facts = read_facts(span)
     source, event_id = _identity_of(span)
     whose = attribute(span)
     return UsageEvent(
@@ -117,10 +140,13 @@ def _to_event(span: Span) -> UsageEvent:
         environment=whose.environment,
         task=whose.task,
         tags=whose.tags,
+        meters=facts.meters,
+        price_context=facts.price_context,
         status=read_failure(span) if has_failed(span) else "success",
         latency_ms=_latency_ms(span),
         time_to_first_token_ms=read_first_token_ms(span),
         reported_cost_usd=loose.usd(read_cost_usd(span)),
+        door=Door.OTLP,
     )
 
 

@@ -15,6 +15,7 @@ from apps.usage.adapters import otlp_keys as keys
 from apps.usage.adapters.litellm import choose_models
 from apps.usage.adapters.otlp_spans import Span
 from apps.usage.core.events import MAX_TOKENS, InvalidUsageError
+from apps.usage.core.pricing_facts import PricingFacts, context_of, facts_of_raw_usage
 from apps.usage.core.provider_usage import (
     TokenBuckets,
     buckets_from_totals,
@@ -183,9 +184,14 @@ def _sum_of(counts: Mapping[str, int], *names: str) -> int:
 
 def _from_provider_metadata(span: Span, _provider: str) -> TokenBuckets | None:
     """The AI SDK passes on Anthropic's own object, which alone tells 5 min writes from 1 h."""
+    usage = _anthropic_usage(span)
+    return normalise_raw_usage("anthropic", usage) if usage else None
+
+
+def _anthropic_usage(span: Span) -> dict[str, Any]:
     of_anthropic = json_object(span.attributes.get(keys.PROVIDER_METADATA)).get("anthropic")
     usage = of_anthropic.get("usage") if isinstance(of_anthropic, dict) else None
-    return normalise_raw_usage("anthropic", usage) if isinstance(usage, dict) else None
+    return usage if isinstance(usage, dict) else {}
 
 
 def _from_litellm_usage(span: Span, provider: str) -> TokenBuckets | None:
@@ -252,6 +258,22 @@ def _tokens(said: Mapping[str, Any], names: Iterable[str]) -> int:
             )
         return value
     return 0
+
+
+def read_facts(span: Span) -> PricingFacts:
+    """What the span states beside its buckets."""
+    said = span.attributes
+    facts = facts_of_raw_usage(json_object(_first(said, *keys.RAW_USAGE)) or _anthropic_usage(span))
+    audio = {
+        meter: count
+        for key, meter in keys.AUDIO_TOKENS.items()
+        if type(count := loose.whole(said.get(key))) is int and 0 < count <= MAX_TOKENS
+    }
+    answered = context_of(tier=_first(said, *keys.SERVICE_TIER))
+    return PricingFacts(
+        (audio | (facts.meters or {})) or None,
+        ((facts.price_context or {}) | (answered or {})) or None,
+    )
 
 
 def read_cost_usd(span: Span) -> object:

@@ -74,6 +74,21 @@ RAW_USAGE: Final = ("gen_ai.usage.raw", "langfuse.observation.usage_details")
 PROVIDER_METADATA: Final = "ai.response.providerMetadata"
 LITELLM_USAGE: Final = "metadata.usage_object"
 
+# Audio tokens, parts of the input and the output.
+AUDIO_TOKENS: Final = {
+    "gen_ai.usage.details.input_audio_tokens": "input_audio_tokens",
+    "gen_ai.usage.details.output_audio_tokens": "output_audio_tokens",
+    "gen_ai.usage.details.cache_audio_read_tokens": "cache_audio_read_tokens",
+    "llm.token_count.prompt_details.audio": "input_audio_tokens",
+    "llm.token_count.completion_details.audio": "output_audio_tokens",
+}
+# The tier that answered; the one asked for may not have been given.
+SERVICE_TIER: Final = (
+    "openai.response.service_tier",
+    "gen_ai.openai.response.service_tier",
+    "gen_ai.response.service_tier",
+)
+
 COST_USD: Final = (
     "gen_ai.usage.total_cost",
     "gen_ai.usage.cost",
@@ -179,8 +194,8 @@ PLAIN_LABELS: Final = frozenset({
 _WANTED: Final = PLAIN_LABELS.union(
     INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS, CACHE_READ_TOKENS, CACHE_WRITE_TOKENS,
     REASONING_TOKENS, RAW_USAGE, COST_USD, PROVIDER, RESPONSE_MODEL, REQUEST_MODEL, RESPONSE_ID,
-    ERROR_CODE, FIRST_CHUNK_SECONDS, END_USER, KEY_OWNER, LITELLM_TEAM, ENVIRONMENT, TASK,
-    TAG_LISTS,
+    AUDIO_TOKENS, SERVICE_TIER, ERROR_CODE, FIRST_CHUNK_SECONDS, END_USER, KEY_OWNER, LITELLM_TEAM,
+    ENVIRONMENT, TASK, TAG_LISTS,
     {
         UNCACHED_INPUT_TOKENS, PROVIDER_METADATA, LITELLM_USAGE, COST_DETAILS,
         INVOCATION_PARAMETERS, DEPLOYED_MODEL, MODEL_GROUP, OPERATION, OPENINFERENCE_KIND,

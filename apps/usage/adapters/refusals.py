@@ -71,9 +71,8 @@ def _about_bounds(complaint: str, path: str) -> InvalidUsageError | None:
     name, field = _named(path)
     if length := _LENGTH.match(complaint):
         if length["what"] == "object":
-            return InvalidUsageError(
-                "too_many_tags", f"send at most {length['limit']} {name}", field=field
-            )
+            code = "too_many_tags" if path == "tags" else "too_many_entries"
+            return InvalidUsageError(code, f"send at most {length['limit']} {name}", field=field)
         return InvalidUsageError(
             "too_long", f"{name} must have at most {length['limit']} characters", field=field
         )

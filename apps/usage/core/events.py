@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from enum import IntEnum
 
 import msgspec
 
@@ -12,6 +13,18 @@ MAX_ID_LENGTH = 200
 MAX_NAME_LENGTH = 200
 MAX_TAGS = 32
 MAX_TAG_LENGTH = 200
+
+
+class Door(IntEnum):
+    """By which dialect an event came in. Kept with its identity: never renumber.
+
+    Two doors may report one call in words of their own; see docs/decisions/0010.
+    """
+
+    NATIVE = 0
+    LITELLM = 1
+    OTLP = 2
+    CLOUDEVENTS = 3
 
 
 # omit_defaults: an event's content hash must not change when a field is added here.
@@ -58,6 +71,7 @@ class UsageEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
     quality_score: float | None = None
     reported_cost_usd: Decimal | None = None
     energy_wh: Decimal | None = None
+    door: Door = Door.NATIVE
 
     @property
     def input_tokens(self) -> int:

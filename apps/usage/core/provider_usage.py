@@ -116,7 +116,7 @@ def _reader_for(provider: str, raw: RawUsage) -> Callable[[str, RawUsage], Token
         _count(raw, key) for key in _CACHE_COUNTS
     )
     like_responses = not _RESPONSES_MARKS.isdisjoint(raw)
-    if like_anthropic and like_responses and not _speaks_anthropic(provider):
+    if like_anthropic and like_responses and not speaks_anthropic(provider):
         raise InvalidUsageError(
             "ambiguous_usage_shape",
             "cache tokens beside a total: it cannot be told whether input_tokens include them;"
@@ -150,16 +150,19 @@ def read_openai_chat(provider: str, raw: RawUsage, *, check_total: bool = True) 
 
 
 def _read_openai_responses(provider: str, raw: RawUsage) -> TokenBuckets:
+    # The realtime and transcription APIs say `token`, the others `tokens`.
+    into = _part(raw, "input_tokens_details") or _part(raw, "input_token_details")
+    out_of = _part(raw, "output_tokens_details") or _part(raw, "output_token_details")
     return _from_openai_counts(
         provider,
         raw,
         check_total=True,
         input_tokens=_count(raw, "input_tokens"),
         output_tokens=_count(raw, "output_tokens"),
-        cache_read_tokens=_count(_part(raw, "input_tokens_details"), "cached_tokens"),
-        cache_write_tokens=_count(_part(raw, "input_tokens_details"), "cache_write_tokens"),
+        cache_read_tokens=_count(into, "cached_tokens"),
+        cache_write_tokens=_count(into, "cache_write_tokens"),
         cache_write_1h_tokens=0,
-        reasoning_tokens=_count(_part(raw, "output_tokens_details"), "reasoning_tokens"),
+        reasoning_tokens=_count(out_of, "reasoning_tokens"),
     )
 
 
@@ -283,12 +286,12 @@ _MARKS: Final[dict[Callable[[str, RawUsage], TokenBuckets], set[str]]] = {
     _read_ollama: {"prompt_eval_count", "eval_count"},
 }  # fmt: skip
 _ABSENT: Final[tuple[object, ...]] = (None, "", {})
-_RESPONSES_MARKS: Final = {"input_tokens_details", "total_tokens"}
+_RESPONSES_MARKS: Final = {"input_tokens_details", "input_token_details", "total_tokens"}
 _AI_SDK_MARKS: Final = {"cachedInputTokens", "inputTokenDetails"}
 _CACHE_COUNTS: Final = ("cache_creation_input_tokens", "cache_read_input_tokens")
 
 
-def _speaks_anthropic(provider: str) -> bool:
+def speaks_anthropic(provider: str) -> bool:
     return "anthropic" in provider.lower() or "bedrock" in provider.lower()
 
 

@@ -2,29 +2,48 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apps.usage.adapters.cloudevents import STRUCTURED, parse_cloudevents
 from apps.usage.adapters.litellm import parse_litellm
 from apps.usage.adapters.native import parse_native
 from apps.usage.adapters.otlp import parse_otlp_traces
 from apps.usage.core.events import MAX_TOKENS, InvalidUsageError, Parsed
 from tests.usage.adapters.bodies import JSON, PROTOBUF, json_body, native_row, protobuf_body, span
+from tests.usage.adapters.test_cloudevents import TOTALS, cloudevent
 from tests.usage.adapters.test_litellm import payload
 from tests.usage.adapters.test_otlp_bodies import USED
 
-ROW_PARSERS = [parse_native, parse_litellm]
+
+def parse_structured(body: bytes) -> Parsed:
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    return parse_cloudevents(body, {"content-type": STRUCTURED}, now=now)
+
+
+def parse_binary(body: bytes) -> Parsed:
+    attributes = {"specversion": "1.0", "id": "1", "source": "s", "type": "t"}
+    headers = {f"ce-{name}": value for name, value in attributes.items()}
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    return parse_cloudevents(body, {"content-type": JSON} | headers, now=now)
+
+
+ROW_PARSERS = [parse_native, parse_litellm, parse_structured]
 PARSERS: list[Callable[[bytes], Parsed]] = [
     *ROW_PARSERS,
+    parse_binary,
     lambda body: parse_otlp_traces(body, JSON),
     lambda body: parse_otlp_traces(body, PROTOBUF),
 ]
 WHOLE_BODIES = [
     json.dumps([native_row(), native_row()]).encode(),
     json.dumps([payload(), payload()]).encode(),
+    json.dumps([cloudevent(), cloudevent()]).encode(),
+    json.dumps(TOTALS).encode(),
     json_body(span(attributes=USED)),
     protobuf_body(span(attributes=USED)),
 ]
@@ -54,7 +73,10 @@ JSON_VALUES = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from([*native_row(), *payload(), "tags", "raw_usage"]) | st.text(),
+            st.sampled_from(
+                [*native_row(), *payload(), *cloudevent(), "tags", "raw_usage", "tokens"]
+            )
+            | st.text(),
             inner,
             max_size=4,
         )
@@ -117,6 +139,29 @@ def test_litellm_fields_of_any_type_are_taken_or_refused(changes: dict[str, Any]
         assert event.input_tokens >= 0
         json.dumps(event.tags).encode()
         for text in (event.customer, event.department, event.user, event.status):
+            assert text is None or (text.encode() and "\x00" not in text)
+
+
+@given(
+    attributes=st.dictionaries(st.sampled_from([*cloudevent()]), JSON_VALUES, max_size=3),
+    data=st.dictionaries(
+        st.sampled_from(
+            [*TOTALS, "usage", "raw_usage", "tokens", "type", "meters", "price_context", "status"]
+        ),
+        JSON_VALUES | st.integers(-1, 10**12),
+    ),
+)
+def test_cloudevents_of_any_data_are_taken_or_refused(
+    attributes: dict[str, Any], data: dict[str, Any]
+) -> None:
+    rows = [cloudevent(), cloudevent(**{"data": TOTALS | data} | attributes)]
+    parsed = parse_structured(json.dumps(rows).encode())
+    assert is_partition(parsed, 2)
+    assert 0 in parsed.indexes
+    for event in parsed.events:
+        assert 0 <= event.reasoning_tokens <= event.output_tokens <= MAX_TOKENS
+        json.dumps([event.meters, event.price_context]).encode()
+        for text in (event.source, event.event_id, event.model, event.customer, event.status):
             assert text is None or (text.encode() and "\x00" not in text)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from apps.usage.adapters.litellm import parse_litellm
-from apps.usage.core.events import InvalidUsageError, UsageEvent
+from apps.usage.core.events import Door, InvalidUsageError, UsageEvent
 from tests.usage.adapters.bodies import (
     ANTHROPIC_CALL,
     NOTHING,
@@ -86,6 +86,7 @@ def test_a_streamed_call_arrives_whole() -> None:
         latency_ms=2058,
         time_to_first_token_ms=1935,
         reported_cost_usd=Decimal("0.000225"),
+        door=Door.LITELLM,
     )
 
 

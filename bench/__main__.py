@@ -1,0 +1,26 @@
+"""`python -m bench [NAME...]`: measure, and print a table. Exits 1 when a goal is missed."""
+
+import importlib
+import sys
+from typing import Final
+
+from bench.results import Result, table
+
+# The entries, in the order in which they run: modules of this package with a run().
+ENTRIES: Final = ("rating",)
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in ENTRIES]
+    if unknown:
+        print(f"no entry {', '.join(unknown)}; there are {', '.join(ENTRIES)}", file=sys.stderr)
+        return 2
+    results: list[Result] = []
+    for name in names or ENTRIES:
+        results += importlib.import_module(f"bench.{name}").run()
+    print("\n".join(table(results)))
+    return 0 if all(result.is_met for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,53 @@
+"""What an entry yields, and how all are shown."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One measured number. `goal` is what it must reach (more is better), None where none is set.
+
+    `note` says what was measured, in words.
+    """
+
+    name: str
+    value: float
+    unit: str
+    goal: float | None = None
+    note: str = ""
+
+    @property
+    def is_met(self) -> bool:
+        return self.goal is None or self.value >= self.goal
+
+
+def best_per_second(work: Callable[[], int], repeats: int = REPEATS) -> float:
+    """Items a second of one core's time; `work` returns how many items it did. Best of a few.
+
+    CPU time, not the clock's: what else runs on the machine is no fault of ours.
+    """
+    rates = []
+    for _ in range(repeats):
+        started_s = time.process_time()
+        items = work()
+        rates.append(items / (time.process_time() - started_s))
+    return max(rates)
+
+
+def table(results: Iterable[Result]) -> list[str]:
+    """Aligned lines, the heading first."""
+    rows = [("measured", "value", "unit", "goal", "")]
+    for result in results:
+        goal = "" if result.goal is None else f"{result.goal:,.0f}"
+        verdict = "" if result.goal is None else ("met" if result.is_met else "MISSED")
+        rows.append((result.name, f"{result.value:,.0f}", result.unit, goal, verdict))
+    widths = [max(len(row[n]) for row in rows) for n in range(5)]
+    return [
+        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}} {row[2]:<{widths[2]}}"
+        f"  {row[3]:>{widths[3]}} {row[4]}".rstrip()
+        for row in rows
+    ]
