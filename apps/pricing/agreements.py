@@ -12,6 +12,7 @@ from typing import Any, Final
 from django.db import IntegrityError, models, transaction
 
 from apps.pricing import rate_books
+from apps.pricing.books import check_books_open
 from apps.pricing.core.discounts import find_discount_overlap
 from apps.pricing.core.meters import RATEABLE
 from apps.pricing.core.money import PRICE_DECIMALS, plain_decimal
@@ -64,6 +65,7 @@ def add_discount(
         effective_to=effective_to,
     )
     _check_discount(discount)
+    check_books_open(discount.effective_from, field="effective_from")
     check_dates(discount)
     revision = take_revision()
     standing = TenantDiscount.objects.filter(provider=provider, closed_revision__isnull=True)
@@ -115,6 +117,7 @@ def add_alias(
     alias = Alias(0, provider, model, priced_provider, priced_model.strip())
     alias = replace(alias, effective_from=effective_from, effective_to=effective_to)
     _check_alias(book, alias)
+    check_books_open(alias.effective_from, field="effective_from")
     check_dates(alias)
     revision = take_revision()
     standing = TenantAlias.objects.filter(
@@ -306,6 +309,7 @@ def _end(
     before = {name: getattr(row, name) for name in names}
     after = before | {"effective_to": effective_to}
     check_dates(Alias(0, "", "", "", "", after["effective_from"], effective_to))
+    check_books_open(effective_to, field="effective_to")
     new_id = _record(table, after, _close(table, row_id), now=now)
     record_audit(
         actor=actor,
@@ -327,6 +331,7 @@ def _withdraw(
     now: datetime,
 ) -> None:
     row = _open_row(table, row_id)
+    check_books_open(getattr(row, "effective_from"), field=f"{_name(table)}_id")  # noqa: B009
     revision = _close(table, row_id)
     RateRevision.objects.create(revision=revision, recorded_at=now)
     rate_books.forget_when_committed(current_tenant_id())

@@ -17,6 +17,10 @@ class RateOverlapError(PricingError):
     """A rate for what another rate already prices at some moment."""
 
 
+class ClosedPeriodError(PricingError):
+    """A change of prices within months whose books are closed."""
+
+
 class RateNotFoundError(PricingError):
     """No such rate of the tenant in scope, or it is closed already."""
 

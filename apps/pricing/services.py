@@ -20,6 +20,7 @@ from apps.pricing.agreements import (
     withdraw_alias,
     withdraw_discount,
 )
+from apps.pricing.books import check_books_open
 from apps.pricing.catalogue_sync import SyncResult, preview_catalogue_sync, sync_catalogue
 from apps.pricing.core.meters import RATEABLE, UNITS_PER_PRICE
 from apps.pricing.core.money import PRICE_DECIMALS, PRICE_INTEGER_DIGITS, plain_decimal
@@ -121,6 +122,7 @@ def add_default_rate(
 def _add(provider: str, model: str, kind: Kind, rate: Rate, *, actor: str, now: datetime) -> int:
     """Record a new rate unless it cannot be or would overlap another."""
     _check_rate(rate)
+    check_books_open(rate.effective_from, field="effective_from")
     revision = take_revision()
     standing = _standing_rates(provider, model)
     # Case does not tell models apart; the first spelling stays.
@@ -163,6 +165,7 @@ def change_rate(
             " add a rate for the time before",
             field="effective_from",
         )
+    check_books_open(effective_from, field="effective_from")
     successors = [new]
     if old.starts_at_s < effective_from.timestamp():
         successors.insert(0, replace(old, effective_to=effective_from))
@@ -174,12 +177,15 @@ def end_rate(*, rate_id: int, effective_to: datetime, actor: str, now: datetime)
     row = _open_rate(rate_id)
     ended = replace(_as_rate(row), effective_to=effective_to)
     _check_rate(ended)
+    check_books_open(effective_to, field="effective_to")
     return _replace(row, [ended], action="rate.ended", actor=actor, now=now)[0]
 
 
 def withdraw_rate(*, rate_id: int, actor: str, now: datetime) -> None:
     """Take back a rate that should never have been. Charges made by it keep their cost."""
-    _replace(_open_rate(rate_id), [], action="rate.withdrawn", actor=actor, now=now)
+    row = _open_rate(rate_id)
+    check_books_open(row.effective_from, field="rate_id")
+    _replace(row, [], action="rate.withdrawn", actor=actor, now=now)
 
 
 def ensure_backends(

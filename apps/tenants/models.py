@@ -41,6 +41,8 @@ class Tenant(models.Model):
     name = models.CharField(max_length=200)
     time_zone = models.CharField(max_length=64)
     currency = models.CharField(max_length=3, default="USD")
+    # Months up to this day are reported: their prices move only when an admin says so.
+    books_closed_through = models.DateField(null=True, blank=True)
     created_at = models.DateTimeField()
 
     objects: ClassVar[TenantManager[Self]] = TenantManager(tenant_column="id")

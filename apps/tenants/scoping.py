@@ -43,9 +43,10 @@ def tenant_scope(tenant_id: int) -> Iterator[None]:
             yield
         finally:
             _current.reset(token)
-        if outer is None and connection.in_atomic_block:
-            # A transaction around this scope (a test's) must not inherit it.
-            _tell_database("")
+    # Not before the commit: deferred constraints are checked there, and within the walls.
+    if outer is None and connection.in_atomic_block:
+        # A transaction around this scope must not inherit it.
+        _tell_database("")
 
 
 def _tell_database(value: str) -> None:

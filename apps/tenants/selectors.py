@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from django.db import connection
@@ -18,6 +18,15 @@ class TenantInfo:
     name: str
     time_zone: str
     currency: str
+    books_closed_through: date | None = None
+
+    @property
+    def books_open_from(self) -> datetime | None:
+        """The first moment after the closed months; None while no month is closed."""
+        if self.books_closed_through is None:
+            return None
+        first_day = self.books_closed_through + timedelta(days=1)
+        return datetime.combine(first_day, time.min, self.zone)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -100,8 +109,8 @@ def list_tenant_ids() -> list[int]:
 
 def get_tenant() -> TenantInfo:
     """The tenant in scope."""
-    row = Tenant.objects.values_list("id", "slug", "name", "time_zone", "currency").get()
-    return TenantInfo(*row)
+    columns = ("id", "slug", "name", "time_zone", "currency", "books_closed_through")
+    return TenantInfo(*Tenant.objects.values_list(*columns).get())
 
 
 def list_customers() -> list[CustomerInfo]:

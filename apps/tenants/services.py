@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -156,6 +156,14 @@ def revoke_api_key(*, api_key_id: int, actor: str, now: datetime) -> None:
         record_audit(
             actor=actor, action="api_key.revoked", subject=f"api_key:{api_key_id}", now=now
         )
+
+
+def write_books_closed_through(day: date | None) -> None:
+    """Set the last day of the closed months of the tenant in scope; None opens them all.
+
+    What closing means for a domain, and its audit, are that domain's.
+    """
+    Tenant.objects.update(books_closed_through=day)
 
 
 def record_audit(

@@ -13,7 +13,7 @@ from django.db import InterfaceError, OperationalError
 
 from apps.pricing.core.money import plain_decimal, usd_from_units
 from apps.tenants.scoping import current_tenant_id, tenant_scope
-from apps.tenants.services import record_audit
+from apps.tenants.services import record_audit, write_books_closed_through
 from apps.usage import repricing_rows as rows
 from apps.usage.core.repricing import (
     RepricingRefusedError,
@@ -241,7 +241,7 @@ def close_books(
                 f"repricing {running.id} is running; the books close when it is done"
             )
         before = read_closed_through()
-        rows.write_closed_through(closed_through, now=now)
+        write_books_closed_through(closed_through)
         record_audit(
             actor=actor,
             action="books.closed",

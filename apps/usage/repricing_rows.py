@@ -10,6 +10,7 @@ from typing import Any, Final
 from django.db import connection
 
 from apps.tenants.scoping import current_tenant_id
+from apps.tenants.selectors import get_tenant
 from apps.usage.core.repricing import RepricingRefusedError, RepricingScope, Run, Status
 
 # Namespaces the advisory lock under which runs start, progress and end, one at a time a tenant.
@@ -224,22 +225,7 @@ def try_lock_repricings() -> bool:
 
 def read_closed_through() -> date | None:
     """The last day of the last month whose books are closed; None while none are."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT closed_through FROM usage_books WHERE tenant_id = %s", [current_tenant_id()]
-        )
-        row = cursor.fetchone()
-    return row[0] if row else None
-
-
-def write_closed_through(closed_through: date | None, *, now: datetime) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO usage_books (tenant_id, closed_through, changed_at) VALUES (%s, %s, %s)"
-            " ON CONFLICT (tenant_id) DO UPDATE SET closed_through = excluded.closed_through,"
-            " changed_at = excluded.changed_at",
-            [current_tenant_id(), closed_through, now],
-        )
+    return get_tenant().books_closed_through
 
 
 def _select(condition: str, values: list[Any]) -> list[RepricingInfo]:

@@ -1,4 +1,4 @@
-"""Repricing runs, closed books, and the ledger's index of a run's rows."""
+"""Repricing runs, and the ledger's index of a run's rows."""
 
 from django.db import migrations
 
@@ -85,18 +85,8 @@ CREATE TRIGGER usage_repricing_guard BEFORE UPDATE ON usage_repricing
 -- What an undo reads.
 CREATE INDEX usage_ledger_of_repricing ON usage_ledger (tenant_id, repricing_id, id)
     WHERE kind = 1;
-
--- Months up to this day are reported: repricing leaves them alone unless an admin says otherwise.
-CREATE TABLE usage_books (
-    tenant_id bigint PRIMARY KEY REFERENCES tenants_tenant (id),
-    closed_through date,
-    changed_at timestamptz NOT NULL,
-    CONSTRAINT usage_books_whole_months
-        CHECK (extract(day FROM closed_through + 1) = 1)
-);
 """
 REVERSE = """
-DROP TABLE usage_books;
 DROP INDEX usage_ledger_of_repricing;
 DROP TABLE usage_repricing;
 DROP FUNCTION guard_usage_repricing();
@@ -112,11 +102,9 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(REPRICING, REVERSE),
         protect("usage_repricing"),
-        protect("usage_books"),
         migrations.RunSQL(
             f"REVOKE UPDATE, DELETE, TRUNCATE ON usage_repricing FROM {app_role_identifier()};"
-            f"GRANT UPDATE ({PROGRESS}) ON usage_repricing TO {app_role_identifier()};"
-            f"REVOKE DELETE, TRUNCATE ON usage_books FROM {app_role_identifier()};",
+            f"GRANT UPDATE ({PROGRESS}) ON usage_repricing TO {app_role_identifier()};",
             migrations.RunSQL.noop,
         ),
         door(
