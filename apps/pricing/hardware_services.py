@@ -1,4 +1,4 @@
-"""The only writer of own hardware and of closed hours.
+"""The only writer of own hardware (closed hours: hardware_closing.py).
 
 What is wrong with a part is told by core/, whose structures it is made into before it is written.
 A change that is refused has changed nothing.
@@ -15,10 +15,10 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import DecimalField
 
-from apps.pricing.core.allocation import Throughput, TokenCounts
+from apps.pricing.core.allocation import Throughput
 from apps.pricing.core.depreciation import Asset, Loan, Method
 from apps.pricing.core.electricity import ElectricityPrice, Node, Tariff
-from apps.pricing.core.local_time import DateRange, Interval, day_start
+from apps.pricing.core.local_time import DateRange, day_start
 from apps.pricing.core.money import plain_decimal
 from apps.pricing.core.tco import CostKind, RunningCost
 from apps.pricing.errors import HardwareError
@@ -246,43 +246,6 @@ def end_part(*, kind: str, part_id: int, ends_before: date, actor: str, now: dat
         raise HardwareError(f"there is no {kind.replace('_', ' ')} {part_id}", field="part_id")
     pool = _locked_pool(row.pool_id)
     _end(row, ends_before, pool, actor=actor, now=now)
-
-
-def record_closed_hour(
-    *,
-    backend_id: int,
-    hour: Interval,
-    basis: ChargingBasis,
-    tokens: TokenCounts,
-    total_usd: Decimal,
-    charged_usd: Decimal,
-    lines: dict[str, Decimal],
-    now: datetime,
-) -> int:
-    """Write down what an hour came to, over what it came to before; returns its id.
-
-    In the transaction that posts the difference, under a lock that lets one close at a time.
-    """
-    values: dict[str, Any] = {
-        "ends_at": hour.ends_at,
-        "basis": basis,
-        "input_tokens": tokens.input_tokens,
-        "cached_input_tokens": tokens.cached_input_tokens,
-        "output_tokens": tokens.output_tokens,
-        "total_usd": total_usd,
-        "charged_usd": charged_usd,
-        "lines": {kind: plain_decimal(amount) for kind, amount in lines.items()},
-        "closed_at": now,
-    }
-    same = HardwareClosedHour.objects.filter(backend_id=backend_id, starts_at=hour.starts_at)
-    row = same.first()
-    if row is None:
-        made = HardwareClosedHour.objects.create(
-            backend_id=backend_id, starts_at=hour.starts_at, **values
-        )
-        return made.pk
-    same.update(closings=row.closings + 1, **values)
-    return row.pk
 
 
 def _add(row: PoolPart, pool: HardwarePool, starts_on: date, *, actor: str, now: datetime) -> int:

@@ -68,6 +68,15 @@ def current_rate_book() -> RateBook:
     return book
 
 
+def remembered_rate_book(tenant_id: int) -> RateBook | None:
+    """A tenant's book if it was found current within the last second: no scope, no query.
+
+    For the hot path; None sends the caller to current_rate_book().
+    """
+    checked_at, book = _books.get(tenant_id, (0.0, None))
+    return book if time.monotonic() - checked_at < CHECK_EVERY_S else None
+
+
 def rate_book_as_of(revision: int) -> RateBook:
     """The rates as they were believed at that revision; names mean what they mean today."""
     with connection.cursor() as cursor:

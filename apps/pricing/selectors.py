@@ -25,6 +25,7 @@ from apps.pricing.rate_books import (
     discount_from_row,
     is_default,
     rate_book_as_of,
+    remembered_rate_book,
 )
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "read_catalogue_info",
     "read_discounts",
     "read_rates",
+    "remembered_rate_book",
 ]
 
 MAX_RATES: Final = 1000

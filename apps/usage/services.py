@@ -8,7 +8,8 @@ import msgspec
 from django.db import IntegrityError
 from django.utils import timezone
 
-from apps.pricing.selectors import current_rate_book
+from apps.pricing.core.rating import RateBook
+from apps.pricing.selectors import current_rate_book, remembered_rate_book
 from apps.tenants.core.access import KeyIdentity
 from apps.tenants.scoping import tenant_scope
 from apps.usage.core.admission import admit
@@ -91,15 +92,27 @@ def prepare_partitions(*, now: datetime) -> int:
 def _rate(key: KeyIdentity, admitted: Parsed, *, now: datetime) -> tuple[list[StagedEvent], int]:
     """Each event with its slice and cost, and the revision of the rates that priced them."""
     dimensions = [dimensions_of(event, key.api_key_id) for event in admitted.events]
-    with tenant_scope(key.tenant_id):
+    wanted = set(dimensions)
+    book = remembered_rate_book(key.tenant_id)
+    known = _slices.of(key.tenant_id, book.revision) if book else {}
+    if book is None or not wanted <= known.keys():
+        book, known = _learn(key.tenant_id, wanted, now=now)
+    staged = [_stage(row, dims, known, admitted) for row, dims in enumerate(dimensions)]
+    return staged, book.revision
+
+
+def _learn(
+    tenant_id: int, wanted: set[Dimensions], *, now: datetime
+) -> tuple[RateBook, dict[Dimensions, Slice]]:
+    """The rates in force and the slices wanted, from the database; new slices are written."""
+    with tenant_scope(tenant_id):
         book = current_rate_book()
-        known = _slices.of(key.tenant_id, book.revision)
-        missing = set(dimensions) - known.keys()
+        known = _slices.of(tenant_id, book.revision)
+        missing = wanted - known.keys()
         found = intern_slices(missing, book, now=now) if missing else {}
+    # After the commit: what this process remembers must exist.
     known.update(found)
-    return [
-        _stage(event_index, dims, known, admitted) for event_index, dims in enumerate(dimensions)
-    ], book.revision
+    return book, known
 
 
 def _stage(
