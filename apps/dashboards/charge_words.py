@@ -8,6 +8,7 @@ from typing import Final
 from apps.dashboards.pricing_words import meter_words, price_words
 from apps.dashboards.sentences import Answer, Phrase, listed
 from apps.dashboards.templatetags.figures_of_speech import change, count, usd_exact, usd_short
+from apps.pricing.core.meters import REQUESTS
 from apps.pricing.core.rating import ChargeLine
 from apps.usage.charges import Charge, Explanation
 
@@ -84,20 +85,19 @@ def _sum(lines: Sequence[ChargeLine]) -> list[Phrase]:
         return [Phrase("Nothing that is charged was used: ")]
     if len(told) > MOST_LINES_TOLD:
         return [Phrase(f"{len(told)} things that were counted, each times its price, come to ")]
-    parts = [
-        f"{count(line.quantity)} {meter_words(line.meter)}{_tokens(line.meter, line.quantity)}"
-        f" at {price_words(line.unit_price_usd_per_mtok)}"
-        for line in told
-    ]
+    parts = [f"{_counted(line)} at {price_words(line.unit_price_usd_per_mtok)}" for line in told]
     less = ", less discounts," if any(line.kind == "discount" for line in lines) else ""
     verb = "comes" if len(told) == 1 and told[0].quantity == 1 else "come"
     return [Phrase(f"{listed(parts)} USD per million{less} {verb} to ")]
 
 
-def _tokens(meter: str, quantity: int) -> str:
-    if not meter.endswith("_tokens"):
-        return ""
-    return " token" if quantity == 1 else " tokens"
+def _counted(line: ChargeLine) -> str:
+    """400 input tokens, 1 request, 2 web searches."""
+    if line.meter == REQUESTS and line.quantity == 1:
+        return "1 request"
+    one = " token" if line.quantity == 1 else " tokens"
+    unit = one if line.meter.endswith("_tokens") else ""
+    return f"{count(line.quantity)} {meter_words(line.meter)}{unit}"
 
 
 def _adjusted(explained: Explanation) -> list[Phrase]:

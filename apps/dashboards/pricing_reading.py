@@ -102,6 +102,11 @@ class PricingReport:
     unresolved_title: str
     catalogue: CatalogueInfo | None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether some name still has no rate at all."""
+        return any(one.priced_as is None for one in self.unresolved)
+
 
 def read_pricing(
     zone: ZoneInfo, now: datetime, wanted: PriceFilter, open_key: str = ""
@@ -271,8 +276,6 @@ def _as_price(row: BackendRow) -> pricing_words.BackendPrice:
 
 
 def _unresolved_title(unresolved: Sequence[Unresolved]) -> str:
-    if not unresolved:
-        return ""
-    return pricing_words.unpriced_title(
-        len(unresolved), sum(one.unpriced_requests for one in unresolved)
-    )
+    waiting = [one for one in unresolved if one.priced_as is None]
+    counted = waiting or unresolved
+    return pricing_words.unpriced_title(len(waiting), sum(one.unpriced_requests for one in counted))

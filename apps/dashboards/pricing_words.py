@@ -146,7 +146,13 @@ def _newest(backends: Sequence[BackendPrice], zone: ZoneInfo) -> list[Phrase]:
 
 
 def unpriced_title(models: int, requests: int) -> str:
-    """The finding over names without a price: how many, and how many requests wait for one."""
+    """The finding over names without a price: how many, and how many requests wait for one.
+
+    No model: all have a rate by now, and these requests wait to be repriced.
+    """
     noun = "model has" if models == 1 else "models have"
     wait = "request" if requests == 1 else "requests"
+    if not models:
+        which = "has" if requests == 1 else "have"
+        return f"{count(requests)} {wait} this month {which} a rate by now: reprice to charge them"
     return f"{models} {noun} no price: {count(requests)} {wait} this month"

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 
 import msgspec
-from django.db import connection
+from django.db import connection, transaction
 
 from apps.pricing.core.money import EXACT
 from apps.pricing.core.rates import Discount
@@ -194,13 +194,11 @@ def list_charges(query: ChargeQuery) -> list[Charge]:
         parameters["before_id"] = query.before_id
     if query.unpriced is not None:
         where += f" AND {'' if query.unpriced else 'NOT '}({_UNPRICED})"
-    with connection.cursor() as cursor:
+    # A savepoint: a search that is given up takes its limit with it, and the scope goes on.
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL statement_timeout = {LONGEST_SEARCH_MS}")
-        try:
-            found = _read(where + " ORDER BY l.id DESC LIMIT %(limit)s", parameters)
-        finally:
-            if not connection.needs_rollback:
-                cursor.execute("SET LOCAL statement_timeout = DEFAULT")
+        found = _read(where + " ORDER BY l.id DESC LIMIT %(limit)s", parameters)
+        cursor.execute("SET LOCAL statement_timeout = DEFAULT")
     return found
 
 

@@ -16,7 +16,7 @@ from tests.conftest import native_event
 from tests.web import WebServer
 
 pytestmark = pytest.mark.browser
-PAGES = ["/", "/models", "/customers", "/departments", "/routing", "/keys"]
+PAGES = ["/", "/models", "/customers", "/departments", "/routing", "/keys", "/pricing", "/charges"]
 PASSWORD = "correct horse battery"
 COLOUR_OF_FIRST_BAR = """() => getComputedStyle(
     document.querySelector("#days-figure .bars .point path")).fill"""

@@ -84,6 +84,12 @@ def test_models_without_a_price_stand_on_top(
     assert "1 model has no price: 3 requests this month; add a rate" in words(page)
     assert "provider=nobody&amp;model=unheard-of-1" in page
     assert page.index("unresolved-title") < page.index("backends-title")
+    for meter in ("input_tokens", "output_tokens"):
+        given = {"provider": "nobody", "model": "unheard-of-1", "meter": meter, "price": "1"}
+        sign_in("admin").post("/pricing/rates", given)
+    priced = words(read(sign_in("admin")))
+    assert "3 requests this month have a rate by now: reprice to charge them" in priced
+    assert "add a rate" not in priced
     prefilled = read(sign_in("admin"), "/pricing?provider=nobody&model=unheard-of-1")
     assert 'value="unheard-of-1"' in prefilled
     assert re.search(r'id="rate-form" open', prefilled)
@@ -363,6 +369,9 @@ def test_the_answer_says_no_more_than_there_is(backends: list[BackendPrice], exp
 
 def test_unpriced_models_in_one_sentence() -> None:
     assert unpriced_title(1, 1) == "1 model has no price: 1 request this month"
+    assert unpriced_title(0, 2) == (
+        "2 requests this month have a rate by now: reprice to charge them"
+    )
     assert unpriced_title(3, 1204) == "3 models have no price: 1,204 requests this month"
 
 

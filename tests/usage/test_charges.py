@@ -362,3 +362,14 @@ def test_names_without_a_price_are_listed_until_they_mean_something(key: Key, ge
         )
         assert current_rate_book().resolve("openai", "gpt-4o-prod").key == "openai/gpt-4o"
     assert [r["priced_as"] for r in get("/rates/unresolved")["rows"]] == ["openai/gpt-4o", None]
+
+
+def test_search_that_takes_too_long_is_given_up_with_a_sentence(
+    client: Client, key: Key, post_events: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post_events([native_event()])
+    monkeypatch.setattr("apps.usage.charges.LONGEST_SEARCH_MS", 50)
+    monkeypatch.setattr("apps.usage.charges._UNPRICED", "pg_sleep(1) IS NOT NULL")
+    response = client.get("/api/v1/charges", {"unpriced": "true"}, headers=key.headers)
+    assert response.status_code == 422
+    assert response["Content-Type"] == "application/problem+json"
