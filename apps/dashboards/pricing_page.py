@@ -27,7 +27,7 @@ from apps.dashboards.pricing_words import SOURCE_WORDS, day_words, meter_words
 from apps.dashboards.templatetags.figures_of_speech import usd_exact
 from apps.pricing.errors import InvalidRateError, PricingError
 from apps.pricing.selectors import RateInfo, current_rate_book, list_rates
-from apps.pricing.services import add_rate, change_rate, end_rate
+from apps.pricing.services import add_alias, add_rate, change_rate, end_rate
 
 MAX_SEARCH_LENGTH: Final = 400
 
@@ -99,6 +99,30 @@ def end_own_rate(request: PageRequest) -> HttpResponse:
     elif ends_at is not None:
         context |= {"said": f"The rate ends on {day_words(ends_at, request.tenant.zone)}."}
     return _answer(request, RateForm(), status=422 if error else 200, **context)
+
+
+@changing
+def map_model(request: PageRequest) -> HttpResponse:
+    """Lets a reported name that nothing prices be priced as another model, always."""
+    given = {name: request.POST.get(name, "").strip() for name in ("provider", "model", "meaning")}
+    priced_provider, _, priced_model = given["meaning"].partition("/")
+    reported = f"{given['provider']}/{given['model']}"
+    try:
+        if not priced_model or any("\0" in value for value in given.values()):
+            raise InvalidRateError("write the priced model as provider/model, e.g. openai/gpt-5")
+        add_alias(
+            provider=given["provider"],
+            model=given["model"],
+            priced_provider=priced_provider,
+            priced_model=priced_model,
+            actor=request.user.get_username(),
+            now=request.now,
+        )
+    except PricingError as error:
+        more = {"map_error": str(error), "map_error_of": reported}
+        return _answer(request, RateForm(), status=422, **more)
+    said = f"{reported} is priced as {given['meaning']} from now on; reprice to rate what is past."
+    return _answer(request, RateForm(), said=said)
 
 
 def _set(request: PageRequest, wanted: WantedRate) -> str:

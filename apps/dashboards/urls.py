@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from apps.dashboards import accounts, charges_page, hardware, keys, pricing_page, views
+from apps.dashboards import (
+    accounts,
+    catalogue_page,
+    charges_page,
+    hardware,
+    keys,
+    pricing_page,
+    repricing_page,
+    views,
+)
 
 urlpatterns = [
     path("", views.overview, name="overview"),
@@ -20,7 +29,15 @@ urlpatterns = [
     path("pricing", pricing_page.pricing, name="pricing"),
     path("pricing/backend", pricing_page.pricing_backend, name="pricing-backend"),
     path("pricing/rates", pricing_page.set_rate, name="set-rate"),
+    path("pricing/map", pricing_page.map_model, name="map-model"),
     path("pricing/rates/end", pricing_page.end_own_rate, name="end-rate"),
+    path("pricing/catalogue", catalogue_page.catalogue, name="catalogue"),
+    path("pricing/catalogue/apply", catalogue_page.apply_catalogue, name="apply-catalogue"),
+    path("repricing", repricing_page.repricing, name="repricing"),
+    path("repricing/dry-run", repricing_page.ask_dry_run, name="ask-dry-run"),
+    path("repricing/books", repricing_page.set_books, name="set-books"),
+    path("repricing/<int:repricing_id>/start", repricing_page.start_run, name="start-repricing"),
+    path("repricing/<int:repricing_id>/undo", repricing_page.undo_run, name="undo-repricing"),
     path("login", accounts.sign_in, name="login"),
     path("logout", accounts.sign_out, name="logout"),
     path("switch-tenant", accounts.switch_tenant, name="switch-tenant"),

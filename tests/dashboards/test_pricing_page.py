@@ -387,3 +387,29 @@ def test_when_a_rate_is_in_force_in_words() -> None:
     assert span_words(begins, None, BERLIN) == "from 1 Nov 2026"
     assert span_words(None, begins, ZoneInfo("UTC")) == "until 31 Oct 2026, 23:00"
     assert span_words(None, None, BERLIN) == "always"
+
+
+def test_unresolved_name_is_mapped_to_a_priced_model(
+    tenant: TenantInfo, post_events: Post, sign_in: SignIn
+) -> None:
+    post_events([native_event(provider="openai", model="our-gpt")])
+    given = {"provider": "openai", "model": "our-gpt", "meaning": "openai/gpt-4o-mini"}
+    assert sign_in("viewer").post("/pricing/map", given).status_code == 403
+    admin = sign_in("admin")
+    page = words(admin.post("/pricing/map", given).content.decode())
+    assert "openai/our-gpt is priced as openai/gpt-4o-mini from now on" in page
+    post_events([native_event(provider="openai", model="our-gpt")])
+    with tenant_scope(tenant.id), connection.cursor() as cursor:
+        cursor.execute("SELECT cost_usd::text FROM usage_ledger ORDER BY id")
+        assert [row[0] for row in cursor.fetchall()] == [None, "0.000225000000000000000000"]
+
+
+@pytest.mark.parametrize("meaning", ["", "gpt-4o-mini", "openai/no-such-model", "a/b\0c"])
+def test_mapping_to_what_has_no_price_is_refused_at_the_field(
+    tenant: TenantInfo, post_events: Post, sign_in: SignIn, meaning: str
+) -> None:
+    post_events([native_event(provider="openai", model="our-gpt")])
+    given = {"provider": "openai", "model": "our-gpt", "meaning": meaning}
+    response = sign_in("owner").post("/pricing/map", given)
+    assert response.status_code == 422
+    assert 'aria-invalid="true"' in response.content.decode()
