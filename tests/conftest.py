@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.management import call_command
 from django.test import Client
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -27,6 +28,9 @@ from apps.tenants.services import add_member, create_tenant, create_user, issue_
 from costboard.embedded import EmbeddedServices, default_data_dir
 from tests.services_plugin import OWN_SERVICES
 from tests.web import WebServer
+
+# Hundreds of sign-ins: what is tested is never how long a password takes to hash.
+PBKDF2PasswordHasher.iterations = 1000
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ROOT = Path(__file__).resolve().parent.parent

@@ -25,6 +25,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "Set up",
         (
             ("pricing", "Pricing"),
+            ("repricing", "Repricing"),
             ("hardware", "Hardware"),
             ("hardware-comparison", "Local against cloud"),
             ("keys", "Keys"),
@@ -32,7 +33,17 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ),
 )
 # Addresses below a page of the rail.
-PART_OF = {"charge": "charges", "set-rate": "pricing", "end-rate": "pricing"}
+PART_OF = {
+    "charge": "charges",
+    "set-rate": "pricing",
+    "end-rate": "pricing",
+    "catalogue": "pricing",
+    "apply-catalogue": "pricing",
+    "ask-dry-run": "repricing",
+    "start-repricing": "repricing",
+    "undo-repricing": "repricing",
+    "set-books": "repricing",
+}
 
 
 @dataclass(frozen=True, slots=True)

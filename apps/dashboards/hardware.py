@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import path
+from django.urls import path, reverse
+from django_htmx.http import replace_url
 
 from apps.dashboards import hardware_forms as forms
 from apps.dashboards import hardware_sentences as sentences
@@ -69,7 +70,7 @@ def add_hardware(request: PageRequest) -> HttpResponse:
         except HardwareError as error:
             form = forms.with_error(form, str(error), error.field)
     context = _context(request, sent=(pool_id, form))
-    return render(request, "dashboards/hardware.html", context, status=422)
+    return _sent_back(request, context)
 
 
 @changing
@@ -86,7 +87,7 @@ def end_hardware(request: PageRequest) -> HttpResponse:
     except (HardwareError, ValueError) as error:
         detail = str(error) if isinstance(error, HardwareError) else f"{day!r} is not a day"
         context = _context(request) | {"refusal": f"{detail[:1].upper()}{detail[1:]}."}
-        return render(request, "dashboards/hardware.html", context, status=422)
+        return _sent_back(request, context)
     return redirect("hardware")
 
 
@@ -96,6 +97,12 @@ urlpatterns = [
     path("hardware/add", add_hardware, name="add-hardware"),
     path("hardware/end", end_hardware, name="end-hardware"),
 ]
+
+
+def _sent_back(request: PageRequest, context: dict[str, Any]) -> HttpResponse:
+    response = render(request, "dashboards/hardware.html", context, status=422)
+    # The address stays the page's: it can be loaded again.
+    return replace_url(response, reverse("hardware"))
 
 
 def _who(request: PageRequest) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from django.db.models import F, Func, Q
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Lower
 
-from apps.pricing import hardware_models as hardware_models
+from apps.pricing import hardware_models  # noqa: F401 - its tables are of this app
 from apps.pricing.core.rates import DAY_S
 from apps.tenants.scoping import TenantModel
 

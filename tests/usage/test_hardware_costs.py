@@ -11,20 +11,22 @@ from django.db import connection
 from django.test import Client
 
 from apps.pricing.core.local_time import Interval
+from apps.pricing.core.rating import MeteredUsage
 from apps.pricing.core.sharing import exact_sum
 from apps.pricing.hardware_pool import ChargingBasis
 from apps.pricing.hardware_selectors import find_deployment, list_closed_hours, list_pools
 from apps.pricing.hardware_services import end_part
+from apps.pricing.selectors import current_rate_book
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
 from apps.usage.hardware_costs import close_due_hours, close_hour
-from apps.usage.services import reconcile_usage
+from apps.usage.hardware_provisional import refresh_provisional_rates
 from apps.usage.selectors import SpendQuery, read_spend
+from apps.usage.services import reconcile_usage
 from tests.conftest import Key, native_event, roll_up
 from tests.pricing.hardware.machine_room import BACKEND, WHO, add_machine_room
 
 Post = Callable[..., dict[str, Any]]
-EVERY_DAY = {"starts_on": date(2026, 1, 1)}
 
 
 def this_hour() -> datetime:
@@ -131,8 +133,6 @@ def test_hours_on_their_way_to_the_rollups_wait(tenant: TenantInfo, post_events:
     open_room(tenant, "allocated")
     post_events([local_event(3_600_000, 0)])
     close_hour(tenant.id, BACKEND, HOUR, now=NOW)
-    with tenant_scope(tenant.id):
-        pass
     # The adjustment is not folded yet: the rollup still says the provisional cost.
     assert HOUR not in [closing.hour for closing in close_due_hours(tenant.id, now=NOW)]
 
@@ -298,3 +298,28 @@ def test_the_api_compares_with_every_cloud_model(
         for utilisation, usd in points:
             assert (usd < Decimal(cloud["usd_per_mtok"])) == (utilisation > Decimal(found))
     assert (opus["payback_month"] is None) == (opus["payback_never"] is not None)
+
+
+def test_running_hours_are_charged_provisionally_by_what_hours_came_to(
+    tenant: TenantInfo, post_events: Post
+) -> None:
+    open_room(tenant, "allocated")
+    post_events([local_event(1_800_000, 540_000)])
+    closing = close_hour(tenant.id, BACKEND, HOUR, now=NOW)
+    assert closing is not None
+    assert refresh_provisional_rates(tenant.id, now=NOW) == 3
+    assert refresh_provisional_rates(tenant.id, now=NOW) == 0
+    with tenant_scope(tenant.id):
+        found = current_rate_book().resolve("local", "llama-3-70b")
+        assert found.card is not None
+        cost_usd = found.card.cost(MeteredUsage(1_800_000, 0, 0, 0, 540_000, 0), NOW)
+        before_usd = found.card.cost(MeteredUsage(1_000_000), HOUR.starts_at)
+    # The same hour again would be charged what this one came to; what was charged, stays.
+    assert cost_usd is not None
+    assert abs(cost_usd - closing.charged_usd) < Decimal("1e-9")
+    assert before_usd == Decimal("0.1")
+
+
+def test_people_s_own_rates_are_left_alone_where_they_charge(tenant: TenantInfo) -> None:
+    open_room(tenant, "rates")
+    assert refresh_provisional_rates(tenant.id, now=NOW) == 0

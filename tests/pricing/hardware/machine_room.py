@@ -22,6 +22,11 @@ NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 WHO: dict[str, Any] = {"actor": "test", "now": NOW}
 JANUARY = date(2026, 1, 1)
 BACKEND = "local/llama-3-70b"
+RUNNING_COSTS = (
+    ("maintenance", "support contract", 120, "1"),
+    ("hosting", "rack", 250, "1"),
+    ("staff", "engineer", 8000, "0.05"),
+)
 THROUGHPUT = Throughput(Decimal(10_000), Decimal(1_000))
 
 
@@ -77,11 +82,7 @@ def add_machine_room(
             starts_on=starts_on,
             **WHO,
         )
-        for kind, name, usd, share in (
-            ("maintenance", "support contract", 120, "1"),
-            ("hosting", "rack", 250, "1"),
-            ("staff", "engineer", 8000, "0.05"),
-        ):
+        for kind, name, usd, share in RUNNING_COSTS:
             add_running_cost(
                 pool_id=pool_id,
                 kind=kind,

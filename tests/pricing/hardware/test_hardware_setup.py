@@ -14,6 +14,7 @@ from apps.pricing.core.local_time import Interval
 from apps.pricing.core.sharing import exact_sum
 from apps.pricing.core.tco import Activity, hour_cost
 from apps.pricing.errors import HardwareError
+from apps.pricing.hardware_closing import record_closed_hour
 from apps.pricing.hardware_pool import HourActivity, PoolInfo, describe_hour, plan_local_month
 from apps.pricing.hardware_selectors import find_deployment, list_pools
 from apps.pricing.hardware_services import (
@@ -23,7 +24,6 @@ from apps.pricing.hardware_services import (
     add_running_cost,
     deploy_backend,
     end_part,
-    record_closed_hour,
     set_tariff,
 )
 from apps.tenants.models import AuditEntry
