@@ -36,6 +36,10 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 PART_OF = {
     "charge": "charges",
     "set-rate": "pricing",
+    "agreements": "pricing",
+    "add-discount": "pricing",
+    "set-default-rate": "pricing",
+    "end-agreement": "pricing",
     "end-rate": "pricing",
     "catalogue": "pricing",
     "apply-catalogue": "pricing",

@@ -4,6 +4,7 @@ from django.urls import path
 
 from apps.dashboards import (
     accounts,
+    agreements_page,
     catalogue_page,
     charges_page,
     hardware,
@@ -29,6 +30,10 @@ urlpatterns = [
     path("pricing", pricing_page.pricing, name="pricing"),
     path("pricing/backend", pricing_page.pricing_backend, name="pricing-backend"),
     path("pricing/rates", pricing_page.set_rate, name="set-rate"),
+    path("pricing/agreements", agreements_page.agreements, name="agreements"),
+    path("pricing/discounts", agreements_page.add_agreed_discount, name="add-discount"),
+    path("pricing/default", agreements_page.set_default_rate, name="set-default-rate"),
+    path("pricing/agreements/end", agreements_page.end_agreement, name="end-agreement"),
     path("pricing/map", pricing_page.map_model, name="map-model"),
     path("pricing/rates/end", pricing_page.end_own_rate, name="end-rate"),
     path("pricing/catalogue", catalogue_page.catalogue, name="catalogue"),
