@@ -178,9 +178,12 @@ def web(django_db_setup: None) -> Iterator[WebServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def worker(django_db_setup: None) -> Iterator[None]:
-    """A Celery worker with its beat, over the run's Valkey."""
+    """A Celery worker with its beat, over the run's Valkey.
+
+    Gone after the module: it would do the work that other tests watch being done.
+    """
     log_path = default_data_dir() / "worker.log"
     command = [sys.executable, "-m", "celery", "-A", "costboard", "worker", "--beat"]
     options = ["--concurrency", "1", "--schedule", str(default_data_dir() / "beat")]
