@@ -21,6 +21,7 @@ from apps.usage.adapters.native import parse_native
 from apps.usage.core.admission import MAX_ROWS
 from apps.usage.core.events import InvalidUsageError, Parsed
 from apps.usage.http_body import read_body
+from apps.usage.http_time import read_moment
 from apps.usage.selectors import (
     MEASURES,
     Dimension,
@@ -219,8 +220,12 @@ def _spend_query(
             422, "invalid_interval", f"interval is one of {', '.join(INTERVALS)}", field="interval"
         )
     today = tenant.local_date(now)
-    start = _moment(request, "from", tenant, today.replace(day=1))
-    end = _moment(request, "to", tenant, today + timedelta(days=1))
+    start = read_moment("from", request.GET.get("from"), tenant) or _midnight(
+        today.replace(day=1), tenant
+    )
+    end = read_moment("to", request.GET.get("to"), tenant) or _midnight(
+        today + timedelta(days=1), tenant
+    )
     if not start < end or end - start > MAX_SPAN:
         raise Problem(
             422,
@@ -241,26 +246,8 @@ def _spend_query(
     )
 
 
-def _moment(request: HttpRequest, name: str, tenant: TenantInfo, default: date) -> datetime:
-    given = request.GET.get(name)
-    if not given:
-        return datetime.combine(default, time.min, tenant.zone).astimezone(UTC)
-    try:
-        if len(given) == 10:
-            local = datetime.combine(date.fromisoformat(given), time.min, tenant.zone)
-            return local.astimezone(UTC)
-        # A "+" in a query string arrives as a space.
-        moment = datetime.fromisoformat(given.replace(" ", "+"))
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise Problem(
-        422,
-        "invalid_time",
-        f"`{name}` is a date (2026-11-01, in {tenant.time_zone}) or an RFC 3339 time with offset",
-        field=name,
-    )
+def _midnight(day: date, tenant: TenantInfo) -> datetime:
+    return datetime.combine(day, time.min, tenant.zone).astimezone(UTC)
 
 
 def _measures(row: SpendRow) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Charges over HTTP: listed, explained, and the names that nothing prices yet."""
 
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from django.db import OperationalError
@@ -26,6 +26,7 @@ from apps.usage.charges import (
     list_charges,
     read_charge,
 )
+from apps.usage.http_time import read_moment
 from apps.usage.unresolved import MAX_UNRESOLVED, list_unresolved
 
 router = Router(tags=["charges"])
@@ -271,8 +272,8 @@ def _ledger_id(text: str) -> int:
 
 
 def _span(query: SpanQuery, tenant: TenantInfo) -> tuple[datetime, datetime]:
-    end = _moment("to", query.end, tenant) or timezone.now() + timedelta(hours=1)
-    start = _moment("from", query.start, tenant) or end - DEFAULT_SPAN
+    end = read_moment("to", query.end, tenant) or timezone.now() + timedelta(hours=1)
+    start = read_moment("from", query.start, tenant) or end - DEFAULT_SPAN
     if not start < end or end - start > MAX_SPAN:
         raise Problem(
             422,
@@ -282,26 +283,6 @@ def _span(query: SpanQuery, tenant: TenantInfo) -> tuple[datetime, datetime]:
             field="to",
         )
     return start, end
-
-
-def _moment(name: str, given: str | None, tenant: TenantInfo) -> datetime | None:
-    if not given:
-        return None
-    try:
-        if len(given) == 10:
-            return datetime.combine(date.fromisoformat(given), time.min, tenant.zone)
-        # A "+" in a query string arrives as a space.
-        moment = datetime.fromisoformat(given.replace(" ", "+"))
-        if moment.tzinfo is not None and 1 < moment.year < 9999:
-            return moment
-    except (ValueError, OverflowError):
-        pass
-    raise Problem(
-        422,
-        "invalid_time",
-        f"`{name}` is a date (2026-11-01, in {tenant.time_zone}) or an RFC 3339 time with offset",
-        field=name,
-    )
 
 
 def _charge_out(charge: Charge) -> dict[str, Any]:

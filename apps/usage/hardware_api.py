@@ -1,11 +1,10 @@
 """What own hardware costs, over HTTP: by the hour or day, and beside the clouds."""
 
 from dataclasses import asdict
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Router, Schema
 
@@ -16,9 +15,10 @@ from apps.pricing.hardware_selectors import list_pools
 from apps.tenants.authentication import ApiRequest, KeyAuth
 from apps.tenants.problems import Problem
 from apps.tenants.scoping import tenant_scope
-from apps.tenants.selectors import TenantInfo, get_tenant
+from apps.tenants.selectors import get_tenant
 from apps.usage.hardware_comparison import CloudComparison, LocalComparison, compare_with_clouds
 from apps.usage.hardware_report import HourLine, by_local_day, read_hour_lines, summarise_hours
+from apps.usage.http_time import read_moment
 
 router = Router(tags=["hardware"])
 MAX_SPANS: Final = {"hour": timedelta(days=7), "day": timedelta(days=62)}
@@ -146,8 +146,8 @@ def get_hardware_costs(
     now = timezone.now()
     with tenant_scope(request.auth.tenant_id):
         tenant = get_tenant()
-        start = _moment(request, "from", tenant, now - timedelta(hours=24))
-        end = _moment(request, "to", tenant, now)
+        start = read_moment("from", request.GET.get("from"), tenant) or now - timedelta(hours=24)
+        end = read_moment("to", request.GET.get("to"), tenant) or now
         if not start < end or end - start > MAX_SPANS[interval]:
             raise Problem(
                 422,
@@ -291,25 +291,3 @@ def _tokens(tokens: TokenCounts) -> dict[str, int]:
 
 def _plain(amount: Decimal | None) -> str | None:
     return None if amount is None else plain_decimal(amount)
-
-
-def _moment(request: HttpRequest, name: str, tenant: TenantInfo, default: datetime) -> datetime:
-    given = request.GET.get(name)
-    if not given:
-        return default
-    try:
-        if len(given) == 10:
-            local = datetime.combine(date.fromisoformat(given), time.min, tenant.zone)
-            return local.astimezone(UTC)
-        # A "+" in a query string arrives as a space.
-        moment = datetime.fromisoformat(given.replace(" ", "+"))
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise Problem(
-        422,
-        "invalid_time",
-        f"`{name}` is a date (2026-11-01, in {tenant.time_zone}) or an RFC 3339 time with offset",
-        field=name,
-    )
