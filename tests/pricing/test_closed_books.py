@@ -98,6 +98,8 @@ def test_opened_again_everything_moves(tenant: TenantInfo, rate_id: int) -> None
     with tenant_scope(tenant.id):
         write_books_closed_through(None)
         withdraw_rate(rate_id=rate_id, actor="a", now=NOW)
+    with tenant_scope(tenant.id):
+        assert TenantRate.objects.get(pk=rate_id).closed_revision is not None
 
 
 def test_books_close_by_whole_months(tenant: TenantInfo) -> None:
