@@ -160,14 +160,17 @@ def _show(request: PageRequest, *, status: int = 200, **more: Any) -> HttpRespon
         for rate in list_rates(source="tenant")
         if rate.source == "default"
     ]
+    is_part = request.htmx and not request.htmx.boosted
     context = {
+        "tenant": request.tenant,
+        "is_part": is_part,
         "discounts": discounts,
         "defaults": defaults,
         "meters": [(meter, meter_words(meter)) for meter in BUCKETS],
         "default_meters": [(meter, meter_words(meter)) for meter in (INPUT, OUTPUT)],
         "today": request.tenant.local_date(request.now).isoformat(),
     }
-    name = "agreements_body" if request.htmx and not request.htmx.boosted else "agreements"
+    name = "agreements_body" if is_part else "agreements"
     return render(request, f"dashboards/{name}.html", context | more, status=status)
 
 

@@ -88,3 +88,15 @@ def test_viewers_see_and_change_nothing(tenant: TenantInfo, sign_in: SignIn) -> 
     assert '<form class="rate-form"' not in viewer.get("/pricing/agreements").content.decode()
     for address in ("/pricing/discounts", "/pricing/default", "/pricing/agreements/end"):
         assert viewer.post(address, HALF).status_code == 403
+
+
+def test_change_in_place_brings_the_sentence_above_with_it(
+    tenant: TenantInfo, sign_in: SignIn
+) -> None:
+    admin = sign_in("admin")
+    before = admin.get("/pricing/agreements").content.decode()
+    assert "No discount stands" in before
+    assert "hx-swap-oob" not in before
+    assert f"Days are those of {tenant.time_zone}" in before
+    part = admin.post("/pricing/discounts", HALF, headers={"HX-Request": "true"}).content.decode()
+    assert 'id="agreements-answer" hx-swap-oob="true"><em>1 discount</em> stands over' in part
