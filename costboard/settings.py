@@ -39,8 +39,12 @@ INSTALLED_APPS = [
     "ninja",
     "costboard",
     "apps.tenants",
+    "apps.alerts",
     "apps.pricing",
     "apps.usage",
+    "apps.insights",
+    "apps.budgets",
+    "apps.routing",
     "apps.dashboards",
 ]
 
