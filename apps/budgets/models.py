@@ -1,0 +1,242 @@
+"""Budgets, what they allow when, and the journal of what is set aside. Private to this app."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+
+from apps.tenants.scoping import TenantModel
+
+PERIODS = ["day", "week", "month", "quarter", "year", "grant"]
+UNITS = ["usd", "tokens", "requests"]
+ON_LIMIT = ["notify", "throttle", "refuse"]
+HOLD_STATES = ["open", "settled", "released", "expired"]
+
+
+class Budget(TenantModel):
+    """An amount per period for a scope. Its scope, period and unit never change: another scope is
+    another budget. A named field must agree; none named is the tenant."""
+
+    name = models.CharField(max_length=200)
+    department = models.ForeignKey(
+        "tenants.Department", null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    customer = models.ForeignKey(
+        "tenants.Customer", null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    api_key = models.ForeignKey(
+        "tenants.ApiKey", null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    backend = models.ForeignKey(
+        "pricing.Backend", null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    project = models.CharField(max_length=200, null=True)
+    provider = models.CharField(max_length=200, null=True)
+    model = models.CharField(max_length=200, null=True)
+    kind = models.CharField(max_length=10, null=True)
+
+    period = models.CharField(max_length=10)
+    unit = models.CharField(max_length=10)
+    grant_start = models.DateTimeField(null=True)
+    grant_end = models.DateTimeField(null=True)
+    rollover = models.BooleanField(default=False)
+    on_limit = models.CharField(max_length=10)
+    # Percent of the amount: of what is spent and held, and of the projected end of the period.
+    thresholds = ArrayField(models.DecimalField(max_digits=6, decimal_places=2), default=list)
+    projected_thresholds = ArrayField(
+        models.DecimalField(max_digits=6, decimal_places=2), default=list
+    )
+    created_at = models.DateTimeField()
+    created_by = models.CharField(max_length=200)
+    archived_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.CheckConstraint(condition=Q(period__in=PERIODS), name="budget_period_known"),
+            models.CheckConstraint(condition=Q(unit__in=UNITS), name="budget_unit_known"),
+            models.CheckConstraint(
+                condition=Q(on_limit__in=ON_LIMIT), name="budget_on_limit_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__isnull=True) | Q(kind__in=["cloud", "local"]),
+                name="budget_kind_known",
+            ),
+            models.CheckConstraint(
+                condition=(
+                    Q(period="grant", grant_start__isnull=False, grant_end__isnull=False)
+                    & Q(grant_start__lt=F("grant_end"), rollover=False)
+                )
+                | (~Q(period="grant") & Q(grant_start__isnull=True, grant_end__isnull=True)),
+                name="budget_grant_has_dates",
+            ),
+            models.UniqueConstraint(
+                "tenant",
+                "department",
+                "customer",
+                "api_key",
+                "backend",
+                "project",
+                "provider",
+                "model",
+                "kind",
+                "period",
+                "unit",
+                "on_limit",
+                "grant_start",
+                name="budget_once",
+                condition=Q(archived_at__isnull=True),
+                nulls_distinct=False,
+            ),
+        ]
+
+
+class BudgetAmount(TenantModel):
+    """What a budget allows a period, from a moment on. A change is a new row."""
+
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="+")
+    amount = models.DecimalField(max_digits=38, decimal_places=9)
+    effective_from = models.DateTimeField()
+    recorded_at = models.DateTimeField()
+    actor = models.CharField(max_length=200)
+    reason = models.CharField(max_length=500, blank=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gte=0), name="budget_amount_not_negative"),
+            models.UniqueConstraint(
+                fields=["tenant", "budget", "effective_from"], name="budget_amount_once"
+            ),
+        ]
+
+
+class BudgetTopUp(TenantModel):
+    """More for a while, with a reason and an end."""
+
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="+")
+    amount = models.DecimalField(max_digits=38, decimal_places=9)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    recorded_at = models.DateTimeField()
+    actor = models.CharField(max_length=200)
+    reason = models.CharField(max_length=500)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="budget_top_up_positive"),
+            models.CheckConstraint(
+                condition=Q(starts_at__lt=F("ends_at")), name="budget_top_up_ends_later"
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="budget_top_up_has_reason"),
+        ]
+
+
+class Hold(TenantModel):
+    """The journal of reservations: what was set aside, in which budgets' periods, what became of
+    it. Written before the caller is answered; counters lost are made again from it.
+
+    `parts` is [[budget id, start of the period (RFC 3339), count], ...]: counts as in
+    core/amounts.py. `estimate_*` is the worst case that was held.
+    """
+
+    decision_id = models.UUIDField()
+    request_id = models.CharField(max_length=200)
+    state = models.CharField(max_length=10, default="open")
+    admitted_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    estimate_usd = models.DecimalField(max_digits=38, decimal_places=24)
+    estimate_tokens = models.BigIntegerField()
+    parts = models.JSONField()
+    # What was asked for and answered, so that a repeated request gets the same answer.
+    request = models.JSONField()
+    ended_at = models.DateTimeField(null=True)
+    # The charge that settled it. A hold that expired keeps its estimate until one does.
+    charge_id = models.BigIntegerField(null=True)
+    settled_usd = models.DecimalField(max_digits=38, decimal_places=24, null=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "decision_id"], name="hold_once"),
+            models.UniqueConstraint(fields=["tenant", "request_id"], name="hold_request_once"),
+            models.CheckConstraint(condition=Q(state__in=HOLD_STATES), name="hold_state_known"),
+            models.CheckConstraint(
+                condition=Q(state="open", ended_at__isnull=True)
+                | (~Q(state="open") & Q(ended_at__isnull=False)),
+                name="hold_ended",
+            ),
+            models.CheckConstraint(
+                condition=Q(expires_at__gt=F("admitted_at")), name="hold_expires_later"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["tenant", "expires_at"], name="hold_open", condition=Q(state="open")
+            ),
+            models.Index(
+                fields=["tenant", "admitted_at"],
+                name="hold_estimated",
+                condition=Q(state="expired"),
+            ),
+        ]
+
+
+class Carry(TenantModel):
+    """A charge whose moment falls in another period than its admission: it counts where it was
+    admitted. Taken from one period of a budget and added to another."""
+
+    charge_id = models.BigIntegerField()
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="+")
+    from_start = models.DateTimeField()
+    to_start = models.DateTimeField()
+    count = models.BigIntegerField()
+    amount = models.DecimalField(max_digits=38, decimal_places=24)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "charge_id", "budget"], name="budget_carry_once"
+            ),
+        ]
+
+
+class Crossing(TenantModel):
+    """A threshold that was reached in a period: told once, whatever it does after."""
+
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="+")
+    period_start = models.DateTimeField()
+    basis = models.CharField(max_length=10)
+    threshold = models.DecimalField(max_digits=6, decimal_places=2)
+    # Re-arms when the budget changes: the amount in force when it was crossed.
+    amount = models.DecimalField(max_digits=38, decimal_places=9)
+    crossed_at = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "budget", "period_start", "basis", "threshold", "amount"],
+                name="budget_crossing_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(basis__in=["actual", "projected"]), name="budget_crossing_basis"
+            ),
+        ]
+
+
+class BudgetSettings(TenantModel):
+    """What a tenant wants while the counters are being rebuilt. No row: the defaults."""
+
+    cloud_while_unknown = models.CharField(max_length=10, default="refuse")
+    local_while_unknown = models.CharField(max_length=10, default="allow")
+    hold_seconds = models.PositiveIntegerField(default=600)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant"], name="budget_settings_once"),
+            models.CheckConstraint(
+                condition=Q(cloud_while_unknown__in=["refuse", "allow"])
+                & Q(local_while_unknown__in=["refuse", "allow"]),
+                name="budget_while_unknown_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(hold_seconds__gte=5) & Q(hold_seconds__lte=86400),
+                name="budget_hold_seconds",
+            ),
+        ]
