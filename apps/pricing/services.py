@@ -22,17 +22,17 @@ from apps.pricing.agreements import (
 )
 from apps.pricing.books import check_books_open
 from apps.pricing.catalogue_sync import SyncResult, preview_catalogue_sync, sync_catalogue
-from apps.pricing.core.meters import RATEABLE, UNITS_PER_PRICE
-from apps.pricing.core.money import PRICE_DECIMALS, PRICE_INTEGER_DIGITS, plain_decimal
-from apps.pricing.core.rates import Kind, Rate, find_overlap
+from apps.pricing.core.meters import UNITS_PER_PRICE
+from apps.pricing.core.money import plain_decimal
+from apps.pricing.core.rates import DAY_S, Kind, Rate, find_overlap
 from apps.pricing.core.rating import ResolvedBackend
 from apps.pricing.errors import InvalidRateError, RateNotFoundError, RateOverlapError
 from apps.pricing.models import Backend, RateRevision, TenantRate
+from apps.pricing.rate_checks import check_names, check_rate, overlap
 from apps.pricing.revisions import lock_revisions, take_revision
 from apps.tenants.scoping import current_tenant_id
 from apps.tenants.services import record_audit
 
-MAX_NAME_LENGTH = 200
 WantedBackend = tuple[str, str, str, Kind]  # key, provider, model, kind
 
 
@@ -68,17 +68,21 @@ def add_rate(
     effective_to: datetime | None = None,
     when: dict[str, str] | None = None,
     tier_start_tokens: int = 0,
+    window_start_s: int = 0,
+    window_end_s: int = DAY_S,
 ) -> int:
     """Give the tenant in scope a rate of its own and return its id.
 
-    The price is per 1,000,000 of the meter's items (tokens, or requests for their fee). Raises
+    The price is per 1,000,000 of the meter's items (tokens, or requests for their fee), for every
+    request, or only for those whose context holds `when`, that have more than `tier_start_tokens`
+    of input, that fall within [window_start_s, window_end_s) of the UTC day. Raises
     InvalidRateError, or RateOverlapError when another rate prices the same at some moment: end or
     change that one instead.
     """
     book = rate_books.current_rate_book()
     provider = book.canonical_provider(provider)
     model = model.strip()
-    _check_names(provider, model)
+    check_names(provider, model)
     rate = Rate(
         id=0,
         source="tenant",
@@ -87,6 +91,8 @@ def add_rate(
         unit_quantity=UNITS_PER_PRICE,
         when=tuple(sorted((when or {}).items())),
         tier_start_tokens=tier_start_tokens,
+        window_start_s=window_start_s,
+        window_end_s=window_end_s,
         effective_from=effective_from,
         effective_to=effective_to,
     )
@@ -121,7 +127,7 @@ def add_default_rate(
 
 def _add(provider: str, model: str, kind: Kind, rate: Rate, *, actor: str, now: datetime) -> int:
     """Record a new rate unless it cannot be or would overlap another."""
-    _check_rate(rate)
+    check_rate(rate)
     check_books_open(rate.effective_from, field="effective_from")
     revision = take_revision()
     standing = _standing_rates(provider, model)
@@ -129,7 +135,7 @@ def _add(provider: str, model: str, kind: Kind, rate: Rate, *, actor: str, now: 
     model = standing[0].model if standing else model
     _check_kind(provider, model, kind, standing)
     if other := find_overlap(rate, (_as_rate(row) for row in standing)):
-        raise _overlap(provider, model, rate, other)
+        raise overlap(provider, model, rate, other)
     (rate_id,) = _record(revision, provider, model, kind, [rate], now=now)
     if rate.source != "default":
         _own_backend(provider, model, kind, now=now)
@@ -158,7 +164,7 @@ def change_rate(
     row = _open_rate(rate_id)
     old = _as_rate(row)
     new = replace(old, price_usd=price_usd_per_mtok, effective_from=effective_from)
-    _check_rate(new)
+    check_rate(new)
     if effective_from.timestamp() < old.starts_at_s:
         raise InvalidRateError(
             f"the change at {effective_from} is before the rate begins ({old.effective_from});"
@@ -176,7 +182,7 @@ def end_rate(*, rate_id: int, effective_to: datetime, actor: str, now: datetime)
     """Let a rate end at a moment and return the id of the row that now stands for it."""
     row = _open_rate(rate_id)
     ended = replace(_as_rate(row), effective_to=effective_to)
-    _check_rate(ended)
+    check_rate(ended)
     check_books_open(effective_to, field="effective_to")
     return _replace(row, [ended], action="rate.ended", actor=actor, now=now)[0]
 
@@ -239,48 +245,6 @@ def _own_backend(provider: str, model: str, kind: Kind, *, now: datetime) -> Non
         },
     )
     Backend.objects.filter(key=key).update(kind=kind, discovered=False)
-
-
-def _check_names(provider: str, model: str) -> None:
-    for field, value in (("provider", provider), ("model", model)):
-        if value == "*":
-            raise InvalidRateError("* is no name; see the default rate", field=field)
-        if not 0 < len(value) <= MAX_NAME_LENGTH or "\0" in value:
-            raise InvalidRateError(f"{field} has 1 to {MAX_NAME_LENGTH} characters", field=field)
-
-
-def _check_rate(rate: Rate) -> None:
-    """Raise InvalidRateError, naming the field and the numbers."""
-    if rate.meter not in RATEABLE:
-        raise InvalidRateError(
-            f"meter is one of {', '.join(RATEABLE)}; got {rate.meter!r}", field="meter"
-        )
-    _check_price(rate.price_usd)
-    for field in ("effective_from", "effective_to"):
-        moment = getattr(rate, field)
-        if moment is not None and moment.tzinfo is None:
-            raise InvalidRateError(f"{field} needs a time zone", field=field)
-    if rate.starts_at_s >= rate.ends_at_s:
-        raise InvalidRateError(
-            f"the rate would end ({rate.effective_to}) before it starts ({rate.effective_from})",
-            field="effective_to",
-        )
-    if rate.tier_start_tokens < 0:
-        raise InvalidRateError("tier_start_tokens is 0 or more", field="tier_start_tokens")
-
-
-def _check_price(price_usd: Decimal) -> None:
-    field = "price_usd_per_mtok"
-    if not isinstance(price_usd, Decimal) or not price_usd.is_finite():
-        raise InvalidRateError("the price is a finite Decimal", field=field)
-    if price_usd < 0:
-        raise InvalidRateError(f"the price is 0 or more, not {price_usd}", field=field)
-    if price_usd != 0 and price_usd.adjusted() >= PRICE_INTEGER_DIGITS:
-        raise InvalidRateError(
-            f"the price has at most {PRICE_INTEGER_DIGITS} digits before the point", field=field
-        )
-    if int(price_usd.as_tuple().exponent) < -PRICE_DECIMALS:
-        raise InvalidRateError(f"the price has at most {PRICE_DECIMALS} decimals", field=field)
 
 
 def _check_kind(provider: str, model: str, kind: Kind, standing: list[TenantRate]) -> None:
@@ -367,21 +331,12 @@ def _record(
     except IntegrityError as error:
         if "no_overlap" in str(error):
             raise RateOverlapError(
-                f"{provider}/{model} would have two prices at one moment", field="effective_from"
+                f"{provider}/{model} would have two prices for one request at one moment",
+                field="effective_from",
             ) from error
         raise
     rate_books.forget_when_committed(tenant_id)
     return [row.pk for row in rows]
-
-
-def _overlap(provider: str, model: str, rate: Rate, other: Rate) -> RateOverlapError:
-    return RateOverlapError(
-        f"{provider}/{model} {rate.meter} already costs {plain_decimal(other.price_usd)} USD"
-        f" per million from {other.effective_from or 'ever'}"
-        f" to {other.effective_to or 'further notice'} (rate {other.id});"
-        " change or end that rate instead",
-        field="effective_from",
-    )
 
 
 def _describe(provider: str, model: str, rate: Rate) -> dict[str, Any]:
@@ -392,6 +347,8 @@ def _describe(provider: str, model: str, rate: Rate) -> dict[str, Any]:
         "price_usd_per_mtok": plain_decimal(rate.price_usd),
         "when": dict(rate.when),
         "tier_start_tokens": rate.tier_start_tokens,
+        "window_start_s": rate.window_start_s,
+        "window_end_s": rate.window_end_s,
         "effective_from": rate.effective_from.isoformat() if rate.effective_from else None,
         "effective_to": rate.effective_to.isoformat() if rate.effective_to else None,
     }

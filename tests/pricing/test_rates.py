@@ -162,7 +162,10 @@ def test_one_backend_is_of_one_kind(set_rate: SetRate) -> None:
         ({}, {}),
         ({"effective_from": MARCH}, {"effective_from": JUNE}),
         ({"effective_to": JUNE}, {"effective_from": MARCH}),
-        ({"when": {"tier": "flex"}}, {"when": {"tier": "flex"}, "effective_from": JUNE}),
+        (
+            {"when": {"service_tier": "flex"}},
+            {"when": {"service_tier": "flex"}, "effective_from": JUNE},
+        ),
         ({}, {"model": "LLAMA-3-70B"}),
     ],
 )
@@ -178,7 +181,7 @@ def test_an_overlap_is_refused_with_its_numbers(
     "added",
     [
         {"effective_from": JUNE},
-        {"when": {"tier": "flex"}},
+        {"when": {"service_tier": "flex"}},
         {"tier_start_tokens": 200_000},
         {"model": "llama-3-8b"},
         {"provider": "vllm"},

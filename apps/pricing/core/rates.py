@@ -90,6 +90,15 @@ class Rate(Dated):
         """How charges name this rate: "catalogue:345"."""
         return f"{self.source}:{self.id}"
 
+    @property
+    def is_all_day(self) -> bool:
+        return (self.window_start_s, self.window_end_s) == (0, DAY_S)
+
+    def is_in_force(self, at_s: float) -> bool:
+        """Whether it stands at that moment (seconds since 1970), by date and by time of day."""
+        in_window = self.window_start_s <= at_s % DAY_S < self.window_end_s
+        return self.starts_at_s <= at_s < self.ends_at_s and in_window
+
     def same_price_line(self, other: "Rate") -> bool:
         """Whether both price the same thing, so that they may not be in force together."""
         return (self.meter, self.when, self.tier_start_tokens) == (

@@ -174,13 +174,13 @@ def _rate_in_force(rates: list[Rate], more_than_tokens: int) -> Rate | None:
     """Of one meter's rates, all fitting: the best variant's, and of its tiers the highest reached.
 
     A variant's price replaces the standard price with all its tiers, and a tenant's own the
-    catalogue's of the same variant.
+    catalogue's of the same variant: from the smallest tier on that it names, so that a rate for
+    long requests alone leaves the short ones their price.
     """
-    best = min(map(_precedence, rates))
-    reached = [
-        r for r in rates if _precedence(r) == best and r.tier_start_tokens <= more_than_tokens
-    ]
-    return max(reached, key=lambda r: r.tier_start_tokens, default=None)
+    reached = [r for r in rates if r.tier_start_tokens <= more_than_tokens]
+    best = min(map(_precedence, reached), default=None)
+    in_force = [r for r in reached if _precedence(r) == best]
+    return max(in_force, key=lambda r: r.tier_start_tokens, default=None)
 
 
 def _precedence(rate: Rate) -> tuple[bool, bool, int, int, object]:

@@ -18,11 +18,10 @@ from typing import Any, Final
 
 import msgspec
 
+from apps.pricing.core.variants import CONTEXT_KEYS, MAX_CONTEXT_LENGTH
 from apps.usage.adapters import loose
 from apps.usage.core.events import MAX_TOKENS, InvalidUsageError
 from apps.usage.core.pricing_facts import (
-    CONTEXT_KEYS,
-    MAX_CONTEXT_LENGTH,
     MAX_METERS,
     NO_FACTS,
     PricingFacts,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from apps.pricing.core.variants import MAX_CONTEXT_LENGTH
 from apps.usage.adapters.refusals import missing_field
 from apps.usage.adapters.rows import RowDecoder, parse_rows
 from apps.usage.core.events import (
@@ -21,7 +22,6 @@ from apps.usage.core.events import (
     UsageEvent,
 )
 from apps.usage.core.pricing_facts import (
-    MAX_CONTEXT_LENGTH,
     MAX_METERS,
     NO_FACTS,
     PricingFacts,

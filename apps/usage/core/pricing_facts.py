@@ -19,17 +19,13 @@ from apps.pricing.core.meters import (
     REQUESTS,
     is_part_of,
 )
+from apps.pricing.core.variants import CONTEXT_KEYS, MAX_CONTEXT_LENGTH, variant_name
 from apps.usage.core.events import MAX_TOKENS, InvalidUsageError
 from apps.usage.core.provider_usage import TokenBuckets
 
 # What a report may state in `meters`: all but the buckets, which stand beside them.
 METERS: Final = frozenset(DIMENSIONS) - {*BUCKETS, CACHE_WRITE, REQUESTS}
 MAX_METERS: Final = len(METERS)
-# A wrong key would silently give the standard price, so no other is taken.
-CONTEXT_KEYS: Final = ("service_tier", "processing", "speed", "search_type")
-MAX_CONTEXT_LENGTH: Final = 40
-# What providers call the price that is no variant.
-STANDARD: Final = frozenset({"default", "standard", "auto", "on_demand", "normal", "sync"})
 
 _TOTALS: Final = {
     INPUT: "input_tokens",
@@ -94,7 +90,7 @@ def check_context(context: Mapping[str, str]) -> dict[str, str] | None:
                 f"`price_context.{key}` holds a control character; send plain text on one line",
                 field=f"price_context.{key}",
             )
-        if (named := _variant(value)) is not None:
+        if (named := variant_name(value)) is not None:
             kept[key] = named
     return kept or None
 
@@ -102,12 +98,12 @@ def check_context(context: Mapping[str, str]) -> dict[str, str] | None:
 def context_of(*, tier: object = None, speed: object = None) -> dict[str, str] | None:
     """The variant that a provider says it charged: a service tier, Anthropic's fast mode."""
     found = {}
-    if (named := _variant(tier)) is not None:
+    if (named := variant_name(tier)) is not None:
         if named == "batch":  # Anthropic's and Bedrock's tier is the catalogue's processing
             found["processing"] = "batch"
         else:
             found["service_tier"] = named
-    if (named := _variant(speed)) is not None:
+    if (named := variant_name(speed)) is not None:
         found["speed"] = named
     return found or None
 
@@ -181,13 +177,6 @@ def _traffic(raw: Mapping[str, Any]) -> str | None:
     if not isinstance(stated, str) or not stated.startswith("ON_DEMAND_"):
         return None
     return stated.removeprefix("ON_DEMAND_")
-
-
-def _variant(stated: object) -> str | None:
-    if not isinstance(stated, str) or len(stated) > MAX_CONTEXT_LENGTH or not stated.isprintable():
-        return None
-    named = stated.strip().lower()
-    return None if not named or named in STANDARD else named
 
 
 def _totals_of(tokens: TokenBuckets) -> dict[str, int]:
