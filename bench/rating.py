@@ -5,7 +5,7 @@ their model already (calc_price remembers what it looked up, ingest keeps the sl
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ GOAL_PER_SECOND: Final = 300_000
 GOAL_RATIO: Final = 50
 USAGES: Final = 1000
 ROUNDS: Final = 200
+METER_ROUNDS: Final = 50
 REFERENCE_ROUNDS: Final = 3
 END: Final = datetime(2026, 11, 1, 12, tzinfo=UTC)
 CARDS: Final = (
@@ -28,7 +29,9 @@ CARDS: Final = (
     ("tiered", "anthropic", "claude-sonnet-4-5"),
     ("dated, by the hour", "deepseek", "deepseek-v4-flash"),
 )
-METERS: Final = {"web_searches": 2}
+SEARCHES: Final = {"web_searches": 2}
+# Parts of the buckets, which are split before they are priced.
+AUDIO: Final = {"input_audio_tokens": 20, "output_audio_tokens": 10}
 
 
 def run() -> Iterator[Result]:
@@ -45,7 +48,14 @@ def run() -> Iterator[Result]:
     card = _card(listing, *CARDS[0][1:])
     yield Result(
         "rating with meters and a variant",
-        best_per_second(lambda: _rate_with_meters(card, usages)),
+        best_per_second(lambda: _rate_with_meters(card, usages, SEARCHES)),
+        "a second",
+        GOAL_PER_SECOND,
+    )
+    card = _card(listing, "openai", "gpt-audio-mini")
+    yield Result(
+        "rating with audio tokens",
+        best_per_second(lambda: _rate_with_meters(card, usages, AUDIO)),
         "a second",
     )
 
@@ -92,12 +102,14 @@ def _rate(card: RateCard, usages: list[tuple[MeteredUsage, datetime]]) -> int:
     return ROUNDS * len(rows)
 
 
-def _rate_with_meters(card: RateCard, usages: list[tuple[MeteredUsage, datetime]]) -> int:
+def _rate_with_meters(
+    card: RateCard, usages: list[tuple[MeteredUsage, datetime]], meters: Mapping[str, int]
+) -> int:
     context = {"processing": "batch"}
-    for _ in range(REFERENCE_ROUNDS):
+    for _ in range(METER_ROUNDS):
         for usage, at in usages:
-            card.cost_units_of(usage, at.timestamp(), meters=METERS, context=context)
-    return REFERENCE_ROUNDS * len(usages)
+            card.cost_units_of(usage, at.timestamp(), meters=meters, context=context)
+    return METER_ROUNDS * len(usages)
 
 
 def _calculate(provider: str, model: str, usages: list[tuple[MeteredUsage, datetime]]) -> int:

@@ -27,6 +27,7 @@ from apps.pricing.core.meters import (
 from apps.pricing.core.money import NINTHS
 
 _CACHED_OR_NOT: Final = "token_type"
+_PARTS: Final = frozenset(part for parts in PARTS_OF.values() for part in parts)
 _SECONDS: Final = ("audio_seconds", "input_audio_seconds")
 
 
@@ -122,8 +123,9 @@ def quantities_of(  # noqa: PLR0917 - the buckets in their order, as in cost_uni
 ) -> dict[str, int]:
     """Every meter's total: the buckets', whatever `meters` say of them, and the further ones'."""
     written = cache_write_5m + cache_write_1h
-    quantities = {REQUESTS: 1} | dict(meters)
-    quantities |= {
+    quantities = {
+        REQUESTS: 1,
+        **meters,
         INPUT: uncached + cache_read + written,
         CACHE_READ: cache_read,
         CACHE_WRITE: written,
@@ -132,10 +134,11 @@ def quantities_of(  # noqa: PLR0917 - the buckets in their order, as in cost_uni
         OUTPUT: output,
         REASONING: reasoning,
     }
-    for whole, parts in PARTS_OF.items():
-        stated = sum(quantities.get(part, 0) for part in parts)
-        if stated > quantities.get(whole, 0):
-            quantities[whole] = stated
+    if not _PARTS.isdisjoint(meters):
+        for whole, parts in PARTS_OF.items():
+            stated = sum(quantities.get(part, 0) for part in parts)
+            if stated > quantities.get(whole, 0):
+                quantities[whole] = stated
     if least_audio_seconds and (seconds := max(quantities.get(m, 0) for m in _SECONDS)):
         quantities |= dict.fromkeys(_SECONDS, max(seconds, least_audio_seconds))
     return quantities

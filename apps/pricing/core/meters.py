@@ -95,3 +95,17 @@ def shared_part(one: str, other: str) -> str | None:
     if len({name for name, _ in both}) < len(both):
         return None
     return _BY_DIMENSIONS.get(both)
+
+
+def _is_standalone(meter: str) -> bool:
+    others = DIMENSIONS.keys() - {meter}
+    related = {*PARTS_OF, *(part for parts in PARTS_OF.values() for part in parts), REQUESTS}
+    return meter not in related and not any(
+        is_part_of(meter, other) or is_part_of(other, meter) or shared_part(meter, other)
+        for other in others
+    )
+
+
+# Neither wholes nor parts of anything, such as searches: what is charged for them depends on
+# nothing else that was used.
+STANDALONE: Final = frozenset(filter(_is_standalone, DIMENSIONS))

@@ -175,7 +175,8 @@ class RateCard:
         return {meter: usd_per_million(applied.units) for meter, applied in cell.applied.items()}
 
     def _units(self, usage: TokenCounts, cell: Cell, meters: Mapping[str, int]) -> int:
-        if meters:
+        alone = cell.alone
+        if not meters.keys() <= alone.keys():
             ninths = -1
             if cell.listed:
                 ninths = cell.breakdown.cost_ninths(self._quantities(usage, meters))
@@ -190,6 +191,8 @@ class RateCard:
             + usage.reasoning_tokens * f
             + fee
         )
+        for meter, quantity in meters.items():
+            units += quantity * alone[meter]
         return units if units >= 0 else -1
 
     def _quantities(self, usage: TokenCounts, meters: Mapping[str, int]) -> dict[str, int]:

@@ -12,7 +12,15 @@ from typing import Final
 
 from apps.pricing.core.breakdown import Breakdown
 from apps.pricing.core.discounts import net_units
-from apps.pricing.core.meters import BUCKETS, DIMENSIONS, OUTPUT, PARENT, REASONING, REQUESTS
+from apps.pricing.core.meters import (
+    BUCKETS,
+    DIMENSIONS,
+    OUTPUT,
+    PARENT,
+    REASONING,
+    REQUESTS,
+    STANDALONE,
+)
 from apps.pricing.core.money import units_per_item
 from apps.pricing.core.rates import DAY_S, Rate
 
@@ -41,11 +49,13 @@ class Cell:
     """One price for everything.
 
     `prices` in 1e-24 USD an item: uncached input, cache read, cache write 5 m, 1 h, output, what
-    a reasoning token costs beyond an output token, and the fee of a request. `applied`: what is
-    behind each of these; `listed`: every meter that has a price of its own.
+    a reasoning token costs beyond an output token, and the fee of a request. `alone`: likewise, of
+    meters that touch no other. `applied`: what is behind each of the prices; `listed`: every meter
+    that has a price of its own.
     """
 
     prices: Prices
+    alone: Mapping[str, int]
     applied: Mapping[str, Applied]
     listed: Mapping[str, Applied]
     breakdown: Breakdown
@@ -153,7 +163,18 @@ def _compile_cell(rates: list[Rate], more_than_tokens: int) -> Cell:
     prices[BUCKETS.index(REASONING)] -= prices[BUCKETS.index(OUTPUT)]
     fee = int(applied[REQUESTS].units) if REQUESTS in applied else (0 if rates else UNPRICED)
     breakdown = Breakdown({m: a.units for m, a in listed.items()}, unlisted_is_free=free)
-    return Cell((*prices, fee), applied, listed, breakdown)  # type: ignore[arg-type]
+    alone = _standalone_prices(listed, unlisted_is_free=free)
+    return Cell((*prices, fee), alone, applied, listed, breakdown)  # type: ignore[arg-type]
+
+
+def _standalone_prices(
+    listed: Mapping[str, Applied], *, unlisted_is_free: bool
+) -> Mapping[str, int]:
+    """Of the meters that touch no other, those with a known price that needs no rounding."""
+    known = {meter: listed[meter].units for meter in listed.keys() & STANDALONE}
+    free = STANDALONE - known.keys() if unlisted_is_free else ()
+    whole = {meter: int(units) for meter, units in known.items() if units.denominator == 1}
+    return dict.fromkeys(free, 0) | whole
 
 
 def _apply(rate: Rate) -> Applied:
