@@ -19,6 +19,7 @@ from apps.pricing.core.estimates import (
 from apps.pricing.core.meters import UNITS_PER_PRICE
 from apps.pricing.core.money import plain_decimal
 from apps.pricing.core.rating import ChargeLine, RateBook
+from apps.pricing.core.variants import MAX_CONTEXT_LENGTH, ContextError, read_context
 from apps.pricing.selectors import (
     MAX_BACKENDS,
     MAX_RATES,
@@ -40,6 +41,7 @@ MAX_MODELS = 100
 Tokens = Annotated[int, Field(strict=True, ge=0, le=MAX_TOKENS)]
 # PostgreSQL's text holds no NUL.
 NO_NUL = r"^[^\x00]*$"
+ContextValue = Annotated[str, Field(max_length=MAX_CONTEXT_LENGTH)]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]
 
 
@@ -47,6 +49,7 @@ class EstimateIn(Schema):
     """One `model`, or several `models`; `provider` where the name alone is not enough.
 
     `input_tokens` include cache reads and writes, `cache_write_tokens` include the 1 h ones.
+    `price_context` chooses a variant of the price, as an event's does: {"processing": "batch"}.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -61,6 +64,7 @@ class EstimateIn(Schema):
     cache_write_1h_tokens: Tokens = 0
     output_tokens: Tokens | None = None
     max_output_tokens: Tokens | None = None
+    price_context: Annotated[dict[str, ContextValue], Field(max_length=8)] | None = None
     timestamp: datetime | None = None
 
 
@@ -278,7 +282,12 @@ def _estimate(
     book: RateBook, body: EstimateIn, tokens: TokenAnswer, at: datetime, *, model: str, field: str
 ) -> Estimate:
     try:
-        return estimate(book, provider=body.provider, model=model, usage=tokens.usage, at=at)
+        context = read_context(body.price_context or {})
+        return estimate(
+            book, provider=body.provider, model=model, usage=tokens.usage, at=at, context=context
+        )
+    except ContextError as error:
+        raise Problem(422, error.code, error.detail, field=error.field) from error
     except EstimateError as error:
         at_fault = field if error.field == "model" else error.field
         raise Problem(422, error.code, error.detail, field=at_fault) from error
@@ -292,7 +301,7 @@ def _estimate_out(made: Estimate, tokens: TokenAnswer, at: datetime, book: RateB
         provider=made.backend.provider,
         model=made.backend.model,
         kind=made.backend.kind,
-        source=made.backend.source,
+        source=made.source,
         timestamp=at,
         revision=book.revision,
         input_tokens=usage.input_tokens,

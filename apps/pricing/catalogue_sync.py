@@ -18,6 +18,8 @@ from apps.pricing.models import CatalogueModel, CatalogueProvider, CatalogueRate
 from apps.pricing.revisions import lock_revisions, take_revision
 
 BATCH_ROWS = 1000
+# By our revision and the package's hash: what taking it would change.
+_previewed: dict[tuple[int, str], CatalogueDiff] = {}
 _PRICE_COLUMNS = tuple(ListedPrice.__dataclass_fields__)
 
 
@@ -63,7 +65,23 @@ def sync_catalogue(*, now: datetime) -> SyncResult:
 
 
 def preview_catalogue_sync() -> CatalogueDiff:
-    """What `sync_catalogue` would change now. Reads the whole package; writes nothing."""
+    """What `sync_catalogue` would change now. Writes nothing.
+
+    The whole package and our whole price list are read once in a process, and again when either
+    is another: each taking of the catalogue has a revision of its own.
+    """
+    newest = CatalogueSync.objects.order_by("-revision").values_list("revision", flat=True).first()
+    compared = (newest or 0, content_hash())
+    diff = _previewed.get(compared)
+    if diff is None:
+        diff = _compare()
+        # The last one alone. Threads that compare at once find the same.
+        _previewed.clear()
+        _previewed[compared] = diff
+    return diff
+
+
+def _compare() -> CatalogueDiff:
     listing = read_listing()
     models = CatalogueModel.objects.values_list("provider_id", "model")
     return compare_prices(

@@ -26,6 +26,7 @@ from apps.tenants.scoping import current_tenant_id
 CHECK_EVERY_S: Final = 1.0
 MAX_TENANTS: Final = 1000
 MAX_CATALOGUES: Final = 3
+MAX_PAST_BOOKS: Final = 50
 # The provider and the model of the tenant's default rate; no client can report them.
 DEFAULT_NAMES: Final = ("*", "*")
 _COLUMNS: Final = (
@@ -45,6 +46,8 @@ _COLUMNS: Final = (
 _lock = threading.Lock()
 # By tenant: when its book was last found current (monotonic seconds), and the book.
 _books: dict[int, tuple[float, RateBook]] = {}
+# By tenant and revision, oldest first: books of the past, which stay as they are.
+_past_books: dict[tuple[int, int], RateBook] = {}
 # By revision, the newest few. A revision's number is never used twice, rolled back or not.
 _catalogues: dict[int, Catalogue] = {}
 
@@ -78,14 +81,34 @@ def remembered_rate_book(tenant_id: int) -> RateBook | None:
 
 
 def rate_book_as_of(revision: int) -> RateBook:
-    """The rates as they were believed at that revision; names mean what they mean today."""
+    """The rates as they were believed at that revision; names mean what they mean today.
+
+    Without a reading where the revision is the current one, or was asked for lately.
+    """
+    book = current_rate_book()
+    if revision == book.revision:
+        return book
+    key = (current_tenant_id(), revision)
+    past = _past_books.get(key)
+    if past is None:
+        past = _read_book(_catalogue_revision_at(revision), revision)
+        # Up to a revision that is committed nothing changes any more. One that is newer than our
+        # own may be another process's, a moment ago, or still to come: read again each time.
+        if revision < book.revision and not _changed_in_this_transaction():
+            with _lock:
+                if len(_past_books) >= MAX_PAST_BOOKS:
+                    _past_books.pop(next(iter(_past_books)))
+                _past_books[key] = past
+    return past
+
+
+def _catalogue_revision_at(revision: int) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(max(revision), 0) FROM pricing_cataloguesync WHERE revision <= %s",
             [revision],
         )
-        (catalogue_revision,) = cursor.fetchone()
-    return _read_book(catalogue_revision, revision)
+        return int(cursor.fetchone()[0])
 
 
 class _Forget:
@@ -101,6 +124,8 @@ class _Forget:
         with _lock:
             if self.tenant_id is None:
                 _books.clear()
+                # Their prices stand, what names mean does not.
+                _past_books.clear()
             else:
                 _books.pop(self.tenant_id, None)
 

@@ -38,6 +38,7 @@ __all__ = [
     "list_discounts",
     "list_rates",
     "rate_book_as_of",
+    "read_backend_keys",
     "read_catalogue_info",
     "read_discounts",
     "read_rates",
@@ -101,6 +102,11 @@ def list_backends(*, after_key: str = "", limit: int | None = None) -> list[Back
     book = current_rate_book()
     rows = Backend.objects.filter(key__gt=after_key).order_by("key")[:limit]
     return [_backend_info(row, book.resolve(row.provider, row.model)) for row in rows]
+
+
+def read_backend_keys() -> dict[int, str]:
+    """By id: what the tenant in scope's backends are called, without what they cost."""
+    return dict(Backend.objects.values_list("id", "key"))
 
 
 def list_rates(

@@ -15,13 +15,14 @@ from typing import Any, Final, Literal
 import msgspec
 from django.db import connection, transaction
 
+from apps.pricing.core.charge_lines import source_of_lines
 from apps.pricing.core.money import EXACT
 from apps.pricing.core.rates import Discount
 from apps.pricing.core.rating import ChargeLine, MeteredUsage, ResolvedBackend
 from apps.pricing.selectors import (
     RateInfo,
-    list_backends,
     rate_book_as_of,
+    read_backend_keys,
     read_discounts,
     read_rates,
 )
@@ -232,7 +233,11 @@ def explain_charge(charge_id: int) -> Explanation | None:
     return Explanation(
         charge,
         priced_as=backend.key if card else None,
-        price_source="unpriced" if again_usd is None or card is None else card.source,
+        price_source=(
+            "unpriced"
+            if again_usd is None or card is None
+            else source_of_lines(lines) or card.source
+        ),
         reason=_reason(charge, backend) if again_usd is None else None,
         lines=lines,
         rates=read_rates(references),
@@ -251,20 +256,20 @@ def _price_again(charge: Charge) -> tuple[ResolvedBackend, Decimal | None]:
     """
     book = rate_book_as_of(charge.rate_revision)
     provider, _, model = charge.backend.partition("/")
-    candidates = [
-        book.resolve(charge.provider, charge.model, charge.requested_model),
-        book.resolve_listed(provider, model),
-    ]
-    costs = [
-        backend.card.cost(charge.usage, charge.occurred_at, charge.price_context, charge.meters)
-        if backend.card
-        else None
-        for backend in candidates
-    ]
-    for backend, cost_usd in zip(candidates, costs, strict=True):
-        if cost_usd == charge.first_cost_usd:
-            return backend, cost_usd
-    return candidates[0], costs[0]
+    named = book.resolve(charge.provider, charge.model, charge.requested_model)
+    cost_usd = _cost(charge, named)
+    if cost_usd == charge.first_cost_usd:
+        return named, cost_usd
+    listed = book.resolve_listed(provider, model)
+    if _cost(charge, listed) == charge.first_cost_usd:
+        return listed, charge.first_cost_usd
+    return named, cost_usd
+
+
+def _cost(charge: Charge, backend: ResolvedBackend) -> Decimal | None:
+    if backend.card is None:
+        return None
+    return backend.card.cost(charge.usage, charge.occurred_at, charge.price_context, charge.meters)
 
 
 def _reason(charge: Charge, backend: ResolvedBackend) -> str:
@@ -289,7 +294,9 @@ def _slice_filters(query: ChargeQuery) -> dict[str, list[Any]]:
         code = query.department.lower()
         filters["department_id"] = [d.id for d in list_departments() if d.code.lower() == code]
     if query.backend is not None:
-        filters["backend_id"] = [b.id for b in list_backends() if b.key == query.backend]
+        filters["backend_id"] = [
+            number for number, key in read_backend_keys().items() if key == query.backend
+        ]
     if query.model is not None:
         filters["model"] = [query.model]
     if query.status is not None:
@@ -319,7 +326,7 @@ class _Names:
     """What the ids of slices are called; each list is read once."""
 
     def __init__(self) -> None:
-        self.backends = {b.id: b.key for b in list_backends()}
+        self.backends = read_backend_keys()
         self.customers = {c.id: c.external_id for c in list_customers()}
         self.departments = {d.id: d.code for d in list_departments()}
         self.routers = {k.id: k.name for k in list_api_keys()}

@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.db import connection
 
 from apps.pricing.core.rating import RateBook, RateCard
-from apps.pricing.selectors import current_rate_book, list_backends, rate_book_as_of
+from apps.pricing.selectors import list_backends, rate_book_as_of
 from apps.tenants.scoping import current_tenant_id
 from apps.usage.core.rating import cost_units
 from apps.usage.core.repricing import units_from_usd
@@ -165,8 +165,7 @@ class Pricer:
 
 def pricer_at(revision: int) -> Pricer:
     """By what was believed at that revision; the tenant in scope's."""
-    book = current_rate_book()
-    return Pricer(book if book.revision == revision else rate_book_as_of(revision))
+    return Pricer(rate_book_as_of(revision))
 
 
 def read_portion(pricer: Pricer, chosen: Selection, *, after_id: int, limit: int) -> Portion:

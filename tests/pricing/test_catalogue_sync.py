@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from genai_prices.data import providers
 
 from apps.pricing import catalogue_sync
@@ -57,6 +58,29 @@ def test_a_second_sync_does_nothing_and_reads_little(
     call_command("sync_catalogue")
     assert capsys.readouterr().out == "catalogue 0.2.3 stands already\n"
     assert CatalogueRate.objects.count() == rates
+
+
+def test_a_second_preview_reads_neither_the_package_nor_our_prices(
+    database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = preview_catalogue_sync()
+    monkeypatch.delattr(catalogue_sync, "read_listing")
+    with CaptureQueriesContext(connection) as queries:
+        assert preview_catalogue_sync() is first
+    assert [q for q in queries.captured_queries if "cataloguerate" in q["sql"]] == []
+
+
+def test_a_preview_is_made_again_for_another_package_and_after_it_is_taken(
+    undone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert preview_catalogue_sync().changed == 0
+    listing = read_listing()
+    first, *others = listing.prices
+    dearer = replace(first, price_usd=first.price_usd + 1)
+    newer_package(monkeypatch, replace(listing, prices=[dearer, *others]))
+    assert preview_catalogue_sync().changed == 1
+    sync_catalogue(now=NOW)
+    assert preview_catalogue_sync().changed == 0
 
 
 def test_a_newer_package_closes_what_is_gone_and_records_what_is_new(

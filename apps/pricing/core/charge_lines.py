@@ -1,6 +1,6 @@
 """The lines of a charge: what was counted, at which price, less which discount. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -19,6 +19,7 @@ from apps.pricing.core.meters import (
     UNITS_PER_PRICE,
 )
 from apps.pricing.core.money import round_half_even, usd_from_units, usd_per_million
+from apps.pricing.core.rates import Source
 from apps.pricing.core.schedule import Applied, Cell
 
 _TOKENS: Final = ("family", "tokens")
@@ -62,6 +63,15 @@ def charge_lines(cell: Cell, quantities: Mapping[str, int]) -> list[ChargeLine]:
             )
             rounded = so_far
     return lines
+
+
+def source_of_lines(lines: Iterable[ChargeLine]) -> Source | None:
+    """Whose prices made these lines: one of the tenant's own makes them its own. None where no
+    line has a rate. A model's rates may be the tenant's for batches alone, so its card is not
+    asked."""
+    found = {(line.rate_id or "").partition(":")[0] for line in lines if line.kind == "rate"}
+    sources: tuple[Source, ...] = ("tenant", "default", "catalogue")
+    return next((source for source in sources if source in found), None)
 
 
 def _units(applied: Applied | None) -> Iterator[tuple[Literal["rate", "discount"], Fraction]]:

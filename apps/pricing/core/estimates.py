@@ -5,12 +5,14 @@ cost-aware selection stands in, and is named in the answer: tokens = characters 
 min(max_output_tokens, 500).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from apps.pricing.core.charge_lines import source_of_lines
+from apps.pricing.core.rates import Source
 from apps.pricing.core.rating import ChargeLine, MeteredUsage, RateBook, ResolvedBackend
 
 CHARACTERS_PER_TOKEN: Final = 4
@@ -57,6 +59,11 @@ class Estimate:
     cost_usd: Decimal
     lines: Sequence[ChargeLine]
 
+    @property
+    def source(self) -> Source | None:
+        """Whose prices these are."""
+        return source_of_lines(self.lines) or self.backend.source
+
 
 def count_tokens(question: TokenQuestion) -> TokenAnswer:
     """The tokens to price and where their numbers come from. Raises EstimateError."""
@@ -77,9 +84,16 @@ def count_tokens(question: TokenQuestion) -> TokenAnswer:
 
 
 def estimate(
-    book: RateBook, *, provider: str | None, model: str, usage: MeteredUsage, at: datetime
+    book: RateBook,
+    *,
+    provider: str | None,
+    model: str,
+    usage: MeteredUsage,
+    at: datetime,
+    context: Mapping[str, str] | None = None,
 ) -> Estimate:
-    """What the request would cost on that model at that time. Raises EstimateError."""
+    """What the request would cost on that model at that time, in the variant that `context`
+    chooses. Raises EstimateError."""
     backend = book.resolve(provider, model) if provider else book.resolve_anywhere(model)
     if backend is None or backend.card is None:
         raise EstimateError(
@@ -89,7 +103,7 @@ def estimate(
             " check the name and its provider, or add a rate of your own",
             field="model",
         )
-    cost_usd = backend.card.cost(usage, at)
+    cost_usd = backend.card.cost(usage, at, context)
     if cost_usd is None:
         raise EstimateError(
             "not_priced_then",
@@ -97,7 +111,7 @@ def estimate(
             " GET /api/v1/rates shows from when to when its rates stand",
             field="timestamp",
         )
-    return Estimate(model, backend, cost_usd, backend.card.explain(usage, at))
+    return Estimate(model, backend, cost_usd, backend.card.explain(usage, at, context))
 
 
 def _exactly_one(one: str, one_value: object, other: str, other_value: object) -> None:

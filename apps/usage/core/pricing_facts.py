@@ -19,7 +19,7 @@ from apps.pricing.core.meters import (
     REQUESTS,
     is_part_of,
 )
-from apps.pricing.core.variants import CONTEXT_KEYS, MAX_CONTEXT_LENGTH, variant_name
+from apps.pricing.core.variants import MAX_CONTEXT_LENGTH, ContextError, read_context, variant_name
 from apps.usage.core.events import MAX_TOKENS, InvalidUsageError
 from apps.usage.core.provider_usage import TokenBuckets
 
@@ -76,23 +76,10 @@ def check_meters(
 
 def check_context(context: Mapping[str, str]) -> dict[str, str] | None:
     """`context` without standard values. Raises InvalidUsageError for a key no price knows."""
-    kept = {}
-    for key, value in context.items():
-        if key not in CONTEXT_KEYS:
-            raise InvalidUsageError(
-                "unknown_price_context",
-                f"price_context takes {', '.join(CONTEXT_KEYS)}; remove anything else",
-                field="price_context",
-            )
-        if not value.isprintable():
-            raise InvalidUsageError(
-                "control_character",
-                f"`price_context.{key}` holds a control character; send plain text on one line",
-                field=f"price_context.{key}",
-            )
-        if (named := variant_name(value)) is not None:
-            kept[key] = named
-    return kept or None
+    try:
+        return read_context(context) or None
+    except ContextError as error:
+        raise InvalidUsageError(error.code, error.detail, field=error.field) from error
 
 
 def context_of(*, tier: object = None, speed: object = None) -> dict[str, str] | None:
