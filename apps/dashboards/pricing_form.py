@@ -2,24 +2,35 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from apps.dashboards.periods import local_midnight
-from apps.dashboards.pricing_words import meter_words
+from apps.dashboards.pricing_words import VARIANT_WORDS, condition_words, meter_words
 from apps.pricing.core.meters import BUCKETS, CACHE_WRITE, INPUT, OUTPUT, RATEABLE, REQUESTS
-from apps.pricing.core.rates import Kind
+from apps.pricing.core.rates import DAY_S, Kind
 from apps.pricing.errors import PricingError
 
-LONGEST: Final = {"provider": 200, "model": 200, "meter": 60, "price": 60, "effective_from": 10}
+LONGEST: Final = {"provider": 200, "model": 200, "meter": 60, "price": 60, "effective_from": 10, "variant": 40}
+LONGEST_TIER: Final = 11
 COMMON_METERS: Final = (*BUCKETS, CACHE_WRITE, REQUESTS)
 # An own model without a price for one of these leaves nearly every request unpriced.
 NEEDED: Final = (INPUT, OUTPUT)
 # What services call a field, and what the form does.
-FIELD_OF: Final = {"price_usd_per_mtok": "price", "effective_to": "effective_from"}
-FIELDS: Final = ("provider", "model", "meter", "price", "effective_from", "kind")
+FIELD_OF: Final = {
+    "price_usd_per_mtok": "price",
+    "effective_to": "effective_from",
+    "when": "variant",
+    "window_start_s": "window_start",
+    "window_end_s": "window_end",
+}
+# Behind "Only for ...": empty for every request.
+CONDITIONS: Final = ("variant", "tier_start_tokens", "window_start", "window_end")
+FIELDS: Final = (
+    "provider", "model", "meter", "price", "effective_from", "kind", *CONDITIONS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +43,37 @@ class RateForm:
     price: str = ""
     effective_from: str = ""
     kind: str = "cloud"
+    variant: str = ""
+    tier_start_tokens: str = ""
+    window_start: str = ""
+    window_end: str = ""
     errors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_condition(self) -> bool:
+        """Whether something stands, or is wrong, behind "Only for ..."."""
+        return any(getattr(self, name) or name in self.errors for name in CONDITIONS)
 
     def refused(self, error: PricingError) -> "RateForm":
         """With what a service said, at the field it named."""
         name = FIELD_OF.get(error.field or "", error.field or "")
         return replace(self, errors={name if name in FIELDS else "": str(error)})
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Which requests a rate is for, as services take it."""
+
+    when: dict[str, str] = field(default_factory=dict)
+    tier_start_tokens: int = 0
+    window_start_s: int = 0
+    window_end_s: int = DAY_S
+
+    @property
+    def words(self) -> str:
+        return condition_words(
+            self.when, self.tier_start_tokens, self.window_start_s, self.window_end_s
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +84,7 @@ class WantedRate:
     price_usd_per_mtok: Decimal
     effective_from: datetime | None
     kind: Kind
+    condition: Condition
 
 
 def read_form(given: Mapping[str, str]) -> RateForm:
@@ -78,6 +115,7 @@ def check_form(form: RateForm, zone: ZoneInfo) -> WantedRate | RateForm:
     begins = _midnight(form.effective_from, zone)
     if isinstance(begins, str):
         errors["effective_from"] = begins
+    condition = _condition(form, errors)
     if errors or isinstance(price, str) or isinstance(begins, str):
         return replace(form, errors=errors)
     return WantedRate(
@@ -87,6 +125,7 @@ def check_form(form: RateForm, zone: ZoneInfo) -> WantedRate | RateForm:
         price_usd_per_mtok=price,
         effective_from=begins,
         kind="local" if form.kind == "local" else "cloud",
+        condition=condition,
     )
 
 
@@ -107,6 +146,43 @@ def meter_choices() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
 
 def _with_words(meters: tuple[str, ...] | list[str]) -> list[tuple[str, str]]:
     return [(meter, meter_words(meter)) for meter in meters]
+
+
+def _condition(form: RateForm, errors: dict[str, str]) -> Condition:
+    """What stands behind "Only for ..."; what is wrong with it goes into `errors`."""
+    if form.variant not in ("", *VARIANT_WORDS):
+        errors["variant"] = "Choose which requests."
+    tier = form.tier_start_tokens.replace("_", "")
+    if tier and not (tier.isascii() and tier.isdigit() and len(tier) <= LONGEST_TIER):
+        errors["tier_start_tokens"] = "A number of tokens is written 200000; empty is any number."
+    starts_s, ends_s = _second(form.window_start), _second(form.window_end)
+    for name, second in (("window_start", starts_s), ("window_end", ends_s)):
+        typed = getattr(form, name)
+        if typed and second is None:
+            errors[name] = "A time of day is written 22:00."
+        elif not typed and (form.window_start or form.window_end):
+            errors[name] = "Give both times, or neither for all day."
+    if errors:
+        return Condition()
+    name, _, value = form.variant.partition(":")
+    return Condition(
+        when={name: value} if value else {},
+        tier_start_tokens=int(tier or 0),
+        window_start_s=starts_s or 0,
+        # Midnight, where hours end, is the end of the day.
+        window_end_s=ends_s or DAY_S,
+    )
+
+
+def _second(text: str) -> int | None:
+    """The second of the day that a time field gives; None when it is no time."""
+    if text == "24:00":
+        return DAY_S
+    try:
+        at = time.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if at.tzinfo else at.hour * 3600 + at.minute * 60 + at.second
 
 
 def _price(text: str) -> Decimal | str:

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from apps.dashboards.page import PageRequest, changing, page
 from apps.dashboards.pricing_form import (
     NEEDED,
+    Condition,
     RateForm,
     WantedRate,
     check_form,
@@ -23,7 +24,13 @@ from apps.dashboards.pricing_reading import (
     read_backend_row,
     read_pricing,
 )
-from apps.dashboards.pricing_words import SOURCE_WORDS, day_words, meter_words
+from apps.dashboards.pricing_words import (
+    SOURCE_WORDS,
+    VARIANT_WORDS,
+    day_words,
+    meter_words,
+    offset_words,
+)
 from apps.dashboards.templatetags.figures_of_speech import usd_exact
 from apps.pricing.errors import InvalidRateError, PricingError
 from apps.pricing.selectors import RateInfo, current_rate_book, list_rates
@@ -128,7 +135,8 @@ def map_model(request: PageRequest) -> HttpResponse:
 def _set(request: PageRequest, wanted: WantedRate) -> str:
     """Record what was asked for and say in words what now holds."""
     actor, zone = request.user.get_username(), request.tenant.zone
-    what = f"{wanted.model}: {meter_words(wanted.meter)}"
+    only_for = f" ({wanted.condition.words})" if wanted.condition.words else ""
+    what = f"{wanted.model}: {meter_words(wanted.meter)}{only_for}"
     price = f"{usd_exact(wanted.price_usd_per_mtok)} USD per million"
     old = _changeable(wanted)
     if old is not None and wanted.effective_from is not None:
@@ -151,13 +159,17 @@ def _set(request: PageRequest, wanted: WantedRate) -> str:
         kind=wanted.kind,
         actor=actor,
         now=request.now,
+        when=wanted.condition.when,
+        tier_start_tokens=wanted.condition.tier_start_tokens,
+        window_start_s=wanted.condition.window_start_s,
+        window_end_s=wanted.condition.window_end_s,
     )
     begins = f" from {day_words(wanted.effective_from, zone)}" if wanted.effective_from else ""
     return f"{what} costs {price}{begins}."
 
 
 def _changeable(wanted: WantedRate) -> RateInfo | None:
-    """The own rate of that meter in force when the wanted one begins, if it is of that kind."""
+    """The own rate of that meter, for the same requests, in force when the wanted one begins."""
     begins = wanted.effective_from
     if begins is None:
         return None
@@ -176,12 +188,17 @@ def _check_kind(wanted: WantedRate, old: RateInfo) -> None:
 
 
 def _standing(wanted: WantedRate, meter: str) -> list[RateInfo]:
+    """The own rates of that meter for the same requests."""
     provider = current_rate_book().canonical_provider(wanted.provider)
     return [
         rate
         for rate in list_rates(source="tenant", provider=provider, model=wanted.model)
-        if rate.meter == meter and not rate.when and not rate.tier_start_tokens
+        if rate.meter == meter and _condition(rate) == wanted.condition
     ]
+
+
+def _condition(rate: RateInfo) -> Condition:
+    return Condition(**{name: getattr(rate, name) for name in Condition.__slots__})
 
 
 def _answer(
@@ -211,6 +228,8 @@ def _context(request: PageRequest, form: RateForm, open_key: str = "") -> dict[s
         "sources": [(name, SOURCE_WORDS[name]) for name in SOURCES],
         "common_meters": common,
         "further_meters": further,
+        "variants": VARIANT_WORDS.items(),
+        "utc_offset": offset_words(request.now, zone),
         "most_unpriced": MOST_UNPRICED,
         "today": request.tenant.local_date(request.now).isoformat(),
         "tenant": request.tenant,

@@ -53,7 +53,10 @@ class HistoryRow:
 
 @dataclass(frozen=True, slots=True)
 class BackendRow:
-    """`prices` per million by meter, discounts taken off; empty while unpriced."""
+    """`prices` per million by meter, discounts taken off; empty while unpriced.
+
+    `source`: whose they are now. `also`: what own rates beside them are for ("batch").
+    """
 
     info: BackendInfo
     series: Series
@@ -63,6 +66,7 @@ class BackendRow:
     since: datetime | None
     since_words: str
     discounted: bool
+    also: str
     requests: int
     history: Sequence[HistoryRow] | None = None
 
@@ -87,7 +91,7 @@ class PriceFilter:
     def lets_through(self, row: BackendRow) -> bool:
         return (
             self.search.lower() in row.key.lower()
-            and self.source in ("", row.source)
+            and self.source in ("", row.source, row.info.source)
             and self.kind in ("", row.info.kind)
         )
 
@@ -176,9 +180,10 @@ def _with_series(
 def _row(
     info: BackendInfo, series: Series, spend: Iterable[SpendRow], zone: ZoneInfo, now: datetime
 ) -> BackendRow:
-    source = info.source or "unpriced"
     prices = info.card.unit_prices(now) if info.card else {}
-    in_force = [rate for rate in _standard_rates(info, now) if rate.meter in (INPUT, OUTPUT)]
+    standard = _standard_rates(info, now)
+    source = _source(info, standard)
+    in_force = [rate for rate in standard if rate.meter in (INPUT, OUTPUT)]
     if source == "tenant":
         in_force = [rate for rate in in_force if rate.source == "tenant"] or in_force
     begun = [rate.effective_from for rate in in_force if rate.effective_from]
@@ -192,7 +197,8 @@ def _row(
         source_words=pricing_words.SOURCE_WORDS[source],
         since=since,
         since_words=pricing_words.day_words(since, zone) if since else always,
-        discounted=any(rate.discount for rate in _standard_rates(info, now)),
+        discounted=any(rate.discount for rate in standard),
+        also=pricing_words.conditions_words(_own_conditions(info, now)),
         requests=sum(row.requests for row in spend if row.labels["backend"] == info.key),
     )
 
@@ -204,10 +210,28 @@ def _standard_rates(info: BackendInfo, now: datetime) -> list[Rate]:
     return [
         rate
         for rate in rates
-        if rate.starts_at_s <= moment < rate.ends_at_s
-        and not rate.when
-        and not rate.tier_start_tokens
+        if rate.is_in_force(moment) and not rate.when and not rate.tier_start_tokens
     ]
+
+
+def _source(info: BackendInfo, standard: Sequence[Rate]) -> str:
+    """Whose the prices of every request are: own rates may be for batches alone."""
+    if info.source != "tenant" or not standard:
+        return info.source or "unpriced"
+    return "tenant" if any(rate.source == "tenant" for rate in standard) else standard[0].source
+
+
+def _own_conditions(info: BackendInfo, now: datetime) -> list[str]:
+    """What the tenant's own rates are for today, where that is not every request."""
+    moment = now.timestamp()
+    found = (
+        pricing_words.condition_words(
+            dict(rate.when), rate.tier_start_tokens, rate.window_start_s, rate.window_end_s
+        )
+        for rate in (info.card.rates if info.card else ())
+        if rate.source == "tenant" and rate.starts_at_s <= moment < rate.ends_at_s
+    )
+    return sorted(set(found) - {""})
 
 
 def _opened(row: BackendRow, open_key: str, zone: ZoneInfo, now: datetime) -> BackendRow:
@@ -231,6 +255,7 @@ def read_history(info: BackendInfo, zone: ZoneInfo, now: datetime) -> list[Histo
             rate.meter,
             rate.tier_start_tokens,
             sorted(rate.when.items()),
+            rate.window_start_s,
             -(rate.effective_from.timestamp() if rate.effective_from else float("-inf")),
         )
     )
@@ -269,7 +294,7 @@ def _day_or(moment: datetime | None, otherwise: str, zone: ZoneInfo) -> str:
 def _as_price(row: BackendRow) -> pricing_words.BackendPrice:
     return pricing_words.BackendPrice(
         name=row.series.name,
-        source=row.info.source,
+        source=None if row.source == "unpriced" else row.source,
         output_usd_per_mtok=row.prices.get(OUTPUT),
         since=row.since,
     )

@@ -23,6 +23,15 @@ METER_WORDS: Final = {
     "output_reasoning_tokens": "reasoning",
     "requests": "requests",
 }
+# What people call a variant, by "key:value" of the request's context that chooses it.
+VARIANT_WORDS: Final = {
+    "processing:batch": "batch",
+    "service_tier:flex": "flex",
+    "service_tier:priority": "priority",
+    "service_tier:fast": "fast tier",
+    "speed:fast": "fast mode",
+}
+MOST_CONDITIONS: Final = 3
 # A quotient has many digits; what a provider lists has few.
 LONGEST_PRICE: Final = 10
 SOURCE_WORDS: Final = {
@@ -78,12 +87,28 @@ def condition_words(
     when: Mapping[str, str], tier_start_tokens: int, window_start_s: int, window_end_s: int
 ) -> str:
     """What a rate is for, where that is not every request; empty for the standard price."""
-    parts = [f"{name.replace('_', ' ')} {value}" for name, value in sorted(when.items())]
+    parts = [
+        VARIANT_WORDS.get(f"{name}:{value}") or f"{name.replace('_', ' ')} {value}"
+        for name, value in sorted(when.items())
+    ]
     if tier_start_tokens:
         parts.append(f"over {count(tier_start_tokens)} input tokens")
     if (window_start_s, window_end_s) != (0, DAY_S):
         parts.append(f"{_clock(window_start_s)} to {_clock(window_end_s)} UTC")
     return ", ".join(parts)
+
+
+def conditions_words(conditions: Sequence[str]) -> str:
+    """What own rates beside the standard price are for: the first few, and how many more."""
+    more = len(conditions) - MOST_CONDITIONS
+    told = "; ".join(conditions[:MOST_CONDITIONS])
+    return f"{told}; {count(more)} more" if more > 0 else told
+
+
+def offset_words(now: datetime, zone: ZoneInfo) -> str:
+    """How far the zone's clocks are from UTC at that moment: UTC+01:00."""
+    offset = now.astimezone(zone).strftime("%z")
+    return f"UTC{offset[:3]}:{offset[3:5]}"
 
 
 def _clock(seconds: int) -> str:

@@ -52,13 +52,19 @@ def overlap(provider: str, model: str, rate: Rate, other: Rate) -> RateOverlapEr
     """The refusal of a rate for requests that another one prices already."""
     hours = (rate.window_start_s, rate.window_end_s)
     same_hours = hours == (other.window_start_s, other.window_end_s)
-    or_else = "" if same_hours else ", or choose hours that it leaves free"
+    what = "change or end that rate instead"
+    if not same_hours:
+        what += (
+            ", or end it and give each part of the day a rate"
+            if other.is_all_day
+            else ", or choose hours that it leaves free"
+        )
     return RateOverlapError(
         f"{provider}/{model} {rate.meter}{_condition(other)} already costs"
         f" {plain_decimal(other.price_usd)} USD"
         f" per million from {other.effective_from or 'ever'}"
         f" to {other.effective_to or 'further notice'} (rate {other.id});"
-        f" change or end that rate instead{or_else}",
+        f" {what}",
         field="effective_from" if same_hours else "window_start_s",
     )
 

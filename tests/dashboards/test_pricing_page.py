@@ -378,7 +378,7 @@ def test_unpriced_models_in_one_sentence() -> None:
 def test_what_a_rate_is_for_in_words() -> None:
     assert condition_words({}, 0, 0, 86_400) == ""
     assert condition_words({"service_tier": "flex"}, 200_000, 59_400, 1_800 + 59_400) == (
-        "service tier flex, over 200,000 input tokens, 16:30 to 17:00 UTC"
+        "flex, over 200,000 input tokens, 16:30 to 17:00 UTC"
     )
 
 

@@ -247,3 +247,41 @@ def test_the_catalogues_rates_can_be_looked_up(client: Client, key: Key) -> None
 def test_a_bad_query_of_rates_is_refused(client: Client, key: Key, query: dict[str, Any]) -> None:
     response = client.get("/api/v1/rates", query, headers=key.headers)
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+
+
+def test_an_estimate_is_of_the_variant_the_tier_and_the_hour(ask: Post, set_rate: SetRate) -> None:
+    mini = {"provider": "openai", "model": "gpt-4o-mini"}
+    set_rate(INPUT, "0.06", when={"processing": "batch"}, **mini)
+    set_rate(INPUT, "0.4", tier_start_tokens=200_000, **mini)
+    set_rate(INPUT, "0.05", window_start_s=79_200, window_end_s=86_400, **mini)
+
+    def estimate(tokens: int, hour: int, **more: Any) -> tuple[str, str]:
+        at = f"2026-11-01T{hour}:00:00Z"
+        asked = {"input_tokens": tokens, "output_tokens": 0, "timestamp": at}
+        answer = ask(model="openai/gpt-4o-mini", **asked, **more).json()
+        return answer["cost_usd"], answer["source"]
+
+    batch = {"price_context": {"processing": "Batch"}}
+    assert estimate(200_000, 21) == ("0.03", "catalogue")
+    assert estimate(200_000, 22) == ("0.01", "tenant")
+    assert estimate(200_001, 21) == ("0.0800004", "tenant")
+    assert estimate(200_000, 21, **batch) == ("0.012", "tenant")
+    assert estimate(10, 21, price_context={"service_tier": "standard"}) == (
+        "0.0000015",
+        "catalogue",
+    )
+
+
+@pytest.mark.parametrize(
+    ("context", "code", "field"),
+    [
+        ({"tier": "flex"}, "unknown_price_context", "price_context"),
+        ({"speed": "fa\nst"}, "control_character", "price_context.speed"),
+    ],
+)
+def test_an_unknown_variant_is_refused(
+    ask: Post, context: dict[str, str], code: str, field: str
+) -> None:
+    answer = ask(model="gpt-4o", input_tokens=1, output_tokens=1, price_context=context)
+    assert answer.status_code == 422
+    assert (answer.json()["code"], answer.json()["field"]) == (code, field)

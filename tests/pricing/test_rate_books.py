@@ -204,6 +204,59 @@ def test_one_revision_reads_catalogue_and_own_rates_again(
     assert len({str(p) for _, p in seen}) == 6
 
 
+def test_a_past_revision_is_read_once(tenant: TenantInfo, set_rate: SetRate) -> None:
+    set_rate(INPUT, "1", model="x")
+    past = book_of(tenant)
+    set_rate(OUTPUT, "2", model="x")
+    with tenant_scope(tenant.id):
+        first = rate_book_as_of(past.revision)
+        with CaptureQueriesContext(connection) as queries:
+            assert rate_book_as_of(past.revision) is first
+            assert rate_book_as_of(current_rate_book().revision) is current_rate_book()
+    assert [q for q in queries.captured_queries if "tenantrate" in q["sql"]] == []
+    assert [r.meter for r in first.resolve("local", "x").card.rates] == [INPUT]  # type: ignore[union-attr]
+
+
+def test_a_revision_still_to_come_is_not_remembered(tenant: TenantInfo, set_rate: SetRate) -> None:
+    far = 10**12
+    with tenant_scope(tenant.id):
+        assert rate_book_as_of(far).resolve("local", "x").card is None
+    set_rate(INPUT, "1", model="x")
+    with tenant_scope(tenant.id):
+        assert rate_book_as_of(far).resolve("local", "x").card is not None
+
+
+def test_what_is_rolled_back_is_not_remembered(tenant: TenantInfo, set_rate: SetRate) -> None:
+    set_rate(INPUT, "1", model="x")
+    before = book_of(tenant).revision
+    with transaction.atomic():
+        set_rate(OUTPUT, "2", model="x")
+        undone = book_of(tenant).revision
+        set_rate(INPUT, "3", model="y")
+        with tenant_scope(tenant.id):
+            assert rate_book_as_of(undone).resolve("local", "y").card is None
+        transaction.set_rollback(True)
+    set_rate(INPUT, "5", model="z")
+    with tenant_scope(tenant.id):
+        as_undone = rate_book_as_of(undone)
+        assert undone > before
+    assert as_undone.resolve("local", "y").card is None
+    assert [r.meter for r in as_undone.resolve("local", "x").card.rates] == [INPUT]  # type: ignore[union-attr]
+
+
+def test_a_remembered_past_is_the_tenants_own(
+    tenant: TenantInfo, make_tenant: MakeTenant, set_rate: SetRate
+) -> None:
+    set_rate(INPUT, "1", model="x")
+    revision = book_of(tenant).revision
+    set_rate(OUTPUT, "1", model="x")
+    other = make_tenant()
+    with tenant_scope(tenant.id):
+        assert rate_book_as_of(revision).resolve("local", "x").card is not None
+    with tenant_scope(other.id):
+        assert rate_book_as_of(revision).resolve("local", "x").card is None
+
+
 BY = {"actor": "test", "now": NOW}
 
 

@@ -19,6 +19,7 @@ from apps.pricing.core.meters import (
     PARENT,
     REASONING,
     REQUESTS,
+    STANDALONE,
 )
 from apps.pricing.core.money import EXACT, plain_decimal
 from apps.pricing.core.rates import Rate
@@ -247,3 +248,31 @@ def test_a_time_without_a_zone_is_refused() -> None:
 )
 def test_money_in_json_has_every_digit_and_no_exponent(amount: str, text: str) -> None:
     assert plain_decimal(Decimal(amount)) == text
+
+
+@given(
+    flat_cards(),
+    usages(),
+    st.dictionaries(st.sampled_from(sorted(STANDALONE)), st.integers(0, 10**6)),
+    st.dictionaries(st.sampled_from(sorted(STANDALONE)), prices),
+)
+def test_meters_that_touch_no_other_add_their_own_price(
+    card: RateCard, usage: MeteredUsage, meters: dict[str, int], listed: dict[str, Decimal]
+) -> None:
+    """The short way of pricing them comes to what the lines of the long way add up to."""
+    further = [rate(meter, price, rate_id=90) for meter, price in listed.items()]
+    card = RateCard([*card.rates, *further])
+    cost, tokens_alone = card.cost(usage, AT, meters=meters), card.cost(usage, AT)
+    assert cost is not None
+    assert tokens_alone is not None
+    with localcontext(EXACT):
+        assert cost == sum(x.cost_usd for x in card.explain(usage, AT, meters=meters))
+        added = sum((n * listed.get(m, Decimal(0)) for m, n in meters.items()), Decimal(0))
+        assert cost == tokens_alone + added / 1_000_000
+
+
+@given(usages(), st.sampled_from(sorted(STANDALONE)))
+def test_a_meter_that_own_rates_leave_out_is_unpriced(usage: MeteredUsage, meter: str) -> None:
+    own = [rate(m, "1", source="tenant") for m in (INPUT, OUTPUT)]
+    assert RateCard(own).cost(usage, AT, meters={meter: 1}) is None
+    assert RateCard(own).cost(usage, AT, meters={meter: 0}) is not None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.pricing.selectors import current_rate_book
@@ -25,6 +26,7 @@ from apps.usage.charges import explain_charge, find_charge_id
 from apps.usage.core.events import Parsed, UsageEvent
 from apps.usage.services import ingest_events
 from tests.conftest import Key, MakeTenant, make_key, native_event, roll_up
+from tests.usage.repricing_steps import draft
 
 PostEvents = Callable[..., dict[str, Any]]
 Get = Callable[..., Any]
@@ -373,3 +375,96 @@ def test_search_that_takes_too_long_is_given_up_with_a_sentence(
     response = client.get("/api/v1/charges", {"unpriced": "true"}, headers=key.headers)
     assert response.status_code == 422
     assert response["Content-Type"] == "application/problem+json"
+
+
+def test_a_charge_names_the_own_rate_of_its_variant_tier_and_hours(
+    key: Key, get: Get, post_events: PostEvents
+) -> None:
+    """Posted, rated, explained, and priced the same by a repricing's dry run."""
+    mini = {"provider": "openai", "model": "gpt-4o-mini"}
+    by = {"actor": "ann", "now": timezone.now()}
+    # A day that has its last hour behind it, whatever the time is now.
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    night = {"window_start_s": 82_800, "window_end_s": 86_400}
+    with tenant_scope(key.identity.tenant_id):
+        batch_id, long_id, night_id = (
+            add_rate(
+                **mini,
+                meter="input_tokens",
+                price_usd_per_mtok=Decimal(price),
+                effective_from=None,
+                **only_for,
+                **by,
+            )
+            for price, only_for in (
+                ("0.06", {"when": {"processing": "batch"}}),
+                ("0.4", {"tier_start_tokens": 200_000}),
+                ("0.05", night),
+            )
+        )
+    noon, late = midnight - timedelta(hours=12), midnight - timedelta(minutes=1)
+    cases = [
+        (noon, 200_000, {}, "0.03", None),
+        (noon, 200_001, {}, "0.0800004", long_id),
+        (late, 200_000, {}, "0.01", night_id),
+        (midnight - timedelta(hours=1, microseconds=1), 200_000, {}, "0.03", None),
+        (noon, 200_000, {"price_context": {"processing": "batch"}}, "0.012", batch_id),
+    ]
+    events = [
+        native_event(
+            timestamp=at.isoformat(), usage={"input_tokens": tokens, "output_tokens": 0}, **more
+        )
+        for at, tokens, more, _, _ in cases
+    ]
+    assert post_events(events)["accepted"] == len(cases)
+    for event, (_, _, _, cost_usd, rate_id) in zip(events, cases, strict=True):
+        (row,) = get("/charges", event_id=event["id"])["rows"]
+        charge = get(f"/charges/{row['id']}")
+        (line,) = charge["lines"]
+        (rate,) = charge["rates"]
+        assert (charge["cost_usd"], charge["recomputed_cost_usd"]) == (cost_usd, cost_usd)
+        assert charge["reproduced"]
+        assert line["rate_id"] == rate["id"]
+        assert charge["price_source"] == ("catalogue" if rate_id is None else "tenant")
+        assert rate_id is None or rate["id"] == f"tenant:{rate_id}"
+    dry = draft(key).preview
+    assert dry is not None
+    assert (dry["charges"], dry["changed"], dry["before_usd"]) == (5, 0, "0.1620004")
+
+
+def test_own_rates_for_some_requests_reprice_those_alone(key: Key, post_events: PostEvents) -> None:
+    batch = {"price_context": {"processing": "batch"}}
+    usage = {"input_tokens": 1_000_000, "output_tokens": 0}
+    post_events([native_event(usage=usage), native_event(usage=usage, **batch)])
+    with tenant_scope(key.identity.tenant_id):
+        add_rate(
+            provider="openai",
+            model="gpt-4o-mini",
+            meter="input_tokens",
+            price_usd_per_mtok=Decimal("0.06"),
+            effective_from=None,
+            when={"processing": "batch"},
+            actor="ann",
+            now=timezone.now(),
+        )
+    dry = draft(key).preview
+    assert dry is not None
+    assert (dry["charges"], dry["changed"]) == (2, 1)
+    assert (dry["before_usd"], dry["after_usd"]) == ("0.225", "0.21")
+
+
+def test_explaining_again_reads_no_own_rates(key: Key) -> None:
+    """The book of a charge's revision is remembered, whether it is the current one or past."""
+    add = {"provider": "local", "model": "m", "price_usd_per_mtok": Decimal(1), "actor": "ann"}
+    past = ingest(key.identity, uncached_input_tokens=5, event_id="past")
+    with tenant_scope(key.identity.tenant_id):
+        add_rate(**add, meter="input_tokens", effective_from=None, now=timezone.now())
+    current = ingest(key.identity, uncached_input_tokens=5, event_id="current")
+    for charge_id in (past, current):
+        with tenant_scope(key.identity.tenant_id):
+            explain_charge(charge_id)
+            with CaptureQueriesContext(connection) as queries:
+                explained = explain_charge(charge_id)
+        assert explained is not None
+        assert explained.reproduced
+        assert [q for q in queries.captured_queries if "tenantrate" in q["sql"]] == []
