@@ -13,7 +13,14 @@ from apps.pricing.core.meters import BUCKETS, CACHE_WRITE, INPUT, OUTPUT, RATEAB
 from apps.pricing.core.rates import DAY_S, Kind
 from apps.pricing.errors import PricingError
 
-LONGEST: Final = {"provider": 200, "model": 200, "meter": 60, "price": 60, "effective_from": 10, "variant": 40}
+LONGEST: Final = {
+    "provider": 200,
+    "model": 200,
+    "meter": 60,
+    "price": 60,
+    "effective_from": 10,
+    "variant": 40,
+}
 LONGEST_TIER: Final = 11
 COMMON_METERS: Final = (*BUCKETS, CACHE_WRITE, REQUESTS)
 # An own model without a price for one of these leaves nearly every request unpriced.

@@ -53,12 +53,10 @@ def overlap(provider: str, model: str, rate: Rate, other: Rate) -> RateOverlapEr
     hours = (rate.window_start_s, rate.window_end_s)
     same_hours = hours == (other.window_start_s, other.window_end_s)
     what = "change or end that rate instead"
-    if not same_hours:
-        what += (
-            ", or end it and give each part of the day a rate"
-            if other.is_all_day
-            else ", or choose hours that it leaves free"
-        )
+    if not same_hours and other.is_all_day:
+        what = "change that rate instead, or end it and give each part of the day a rate"
+    elif not same_hours:
+        what += ", or choose hours that it leaves free"
     return RateOverlapError(
         f"{provider}/{model} {rate.meter}{_condition(other)} already costs"
         f" {plain_decimal(other.price_usd)} USD"

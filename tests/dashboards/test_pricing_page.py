@@ -166,6 +166,101 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_recorded(
     assert own_rates(tenant) == []
 
 
+BATCH = OWN | {"variant": "processing:batch", "price": "0.2"}
+
+
+def test_a_rate_for_some_requests_stands_beside_the_one_for_all(
+    tenant: TenantInfo, sign_in: SignIn
+) -> None:
+    client = sign_in("admin")
+    client.post("/pricing/rates", OWN)
+    said = words(client.post("/pricing/rates", BATCH).content.decode())
+    assert "llama-3.3-70b: output (batch) costs 0.20 USD per million from 1 Jan 2026." in said
+    assert "own rate for batch" in said
+    given = {"tier_start_tokens": "200_000", "window_start": "22:00", "window_end": "00:00"}
+    answer = client.post("/pricing/rates", BATCH | given).content.decode()
+    assert "(batch, over 200,000 input tokens, 22:00 to 24:00 UTC)" in words(answer)
+    # What was said of the requests stands for the next meter's price, and in the open.
+    assert re.search(r'only-for" open', answer)
+    assert 'value="processing:batch" selected' in answer
+    later = BATCH | {"price": "0.1", "effective_from": "2026-03-01"}
+    changed = words(client.post("/pricing/rates", later).content.decode())
+    assert "output (batch) costs 0.10 USD per million from 1 Mar 2026, after 0.20." in changed
+    with tenant_scope(tenant.id):
+        rates = [
+            (r.price_usd, r.when, r.tier_start_tokens, r.window_start_s, r.window_end_s)
+            for r in list_rates(source="tenant")
+        ]
+    batch = {"processing": "batch"}
+    assert rates == [
+        (Decimal("0.42"), {}, 0, 0, 86_400),
+        (Decimal("0.2"), batch, 200_000, 79_200, 86_400),
+        (Decimal("0.2"), batch, 0, 0, 86_400),
+        (Decimal("0.1"), batch, 0, 0, 86_400),
+    ]
+
+
+def test_a_backend_with_own_rates_for_some_requests_keeps_whose_price_it_has(
+    tenant: TenantInfo, post_events: Post, sign_in: SignIn
+) -> None:
+    post_events(native_event())
+    client = sign_in("admin")
+    mini = {"provider": "openai", "model": "gpt-4o-mini", "kind": "cloud", "effective_from": ""}
+    client.post("/pricing/rates", BATCH | mini)
+    page = words(read(client))
+    assert "The one backend has a price , by the catalogue." in page
+    assert "catalogue always own rate for batch" in page
+    assert "gpt-4o-mini" in read(client, "/pricing?source=tenant")
+    history = words(read(client, "/pricing/backend?open=openai/gpt-4o-mini"))
+    assert "output batch own rate 0.20 always further notice" in history
+
+
+def test_the_form_says_that_its_hours_are_utc_and_hides_what_is_rare(
+    tenant: TenantInfo, make_tenant: MakeTenant, sign_in: SignIn
+) -> None:
+    nepal = make_tenant(time_zone="Asia/Kathmandu")
+    page = read(sign_in("admin", tenant_id=nepal.id))
+    assert "Asia/Kathmandu is UTC+05:45 today" in words(page)
+    assert not re.search(r'only-for" open', page)
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "said"),
+    [
+        ({"variant": "processing:dream"}, "variant", "Choose which requests"),
+        ({"tier_start_tokens": "many"}, "tier_start_tokens", "is written 200000"),
+        ({"tier_start_tokens": "99999999999"}, "tier_start_tokens", "from 0 to 10000000000"),
+        ({"window_start": "22:00"}, "window_end", "Give both times"),
+        ({"window_end": "22:00"}, "window_start", "Give both times"),
+        ({"window_start": "late", "window_end": "22:00"}, "window_start", "is written 22:00"),
+        ({"window_start": "22:00", "window_end": "06:00"}, "window_end", "record two rates"),
+        ({"window_start": "06:00", "window_end": "06:00"}, "window_end", "is empty"),
+    ],
+)
+def test_what_is_wrong_with_a_condition_is_said_at_its_field(
+    tenant: TenantInfo, sign_in: SignIn, given: dict[str, str], field: str, said: str
+) -> None:
+    response = sign_in("admin").post("/pricing/rates", OWN | given)
+    assert response.status_code == 422
+    page = response.content.decode()
+    error = re.search(rf'id="rate-{field}-error">(.*?)</p>', page)
+    assert error is not None
+    assert said in html.unescape(error[1])
+    assert re.search(r'only-for" open', page)
+    assert own_rates(tenant) == []
+
+
+def test_hours_within_those_of_a_standing_rate_are_refused(
+    tenant: TenantInfo, sign_in: SignIn
+) -> None:
+    client = sign_in("admin")
+    client.post("/pricing/rates", OWN)
+    night = {"window_start": "22:00", "window_end": "24:00"}
+    page = words(client.post("/pricing/rates", OWN | night).content.decode())
+    assert "change that rate instead, or end it and give each part of the day a rate" in page
+    assert len(own_rates(tenant)) == 1
+
+
 def test_a_rate_before_the_one_that_stands_is_refused_at_its_day(
     tenant: TenantInfo, sign_in: SignIn
 ) -> None:
