@@ -47,6 +47,7 @@ class Budget(TenantModel):
     )
     created_at = models.DateTimeField()
     created_by = models.CharField(max_length=200)
+    changed_at = models.DateTimeField()
     archived_at = models.DateTimeField(null=True)
 
     class Meta(TenantModel.Meta):
@@ -148,8 +149,10 @@ class Hold(TenantModel):
     # What was asked for and answered, so that a repeated request gets the same answer.
     request = models.JSONField()
     ended_at = models.DateTimeField(null=True)
-    # The charge that settled it. A hold that expired keeps its estimate until one does.
+    # The charge that settled it. Until one does, `counted_parts` of a hold that expired (its
+    # estimate) or was settled by word alone are spent in its place.
     charge_id = models.BigIntegerField(null=True)
+    counted_parts = models.JSONField(null=True)
     settled_usd = models.DecimalField(max_digits=38, decimal_places=24, null=True)
 
     class Meta(TenantModel.Meta):
@@ -172,21 +175,21 @@ class Hold(TenantModel):
             ),
             models.Index(
                 fields=["tenant", "admitted_at"],
-                name="hold_estimated",
-                condition=Q(state="expired"),
+                name="hold_counted",
+                condition=Q(counted_parts__isnull=False),
             ),
         ]
 
 
 class Carry(TenantModel):
     """A charge whose moment falls in another period than its admission: it counts where it was
-    admitted. Taken from one period of a budget and added to another."""
+    admitted. Taken from one period of a budget and added to another, in
+    the budget's unit."""
 
     charge_id = models.BigIntegerField()
     budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="+")
     from_start = models.DateTimeField()
     to_start = models.DateTimeField()
-    count = models.BigIntegerField()
     amount = models.DecimalField(max_digits=38, decimal_places=24)
 
     class Meta(TenantModel.Meta):

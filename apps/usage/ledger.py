@@ -90,10 +90,16 @@ class Seen(Enum):
     OTHER_CONTENT = "other content"
 
 
-def write_commit(
-    staged: Sequence[StagedEvent], *, rate_revision: int, now: datetime
-) -> list[tuple[int, Seen]]:
-    """Write up to MAX_ROWS_PER_COMMIT events; returns the rows seen before, all others are new.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A commit's number, and which of its rows were in the ledger before: all others are new."""
+
+    commit_number: int
+    seen: list[tuple[int, Seen]]
+
+
+def write_commit(staged: Sequence[StagedEvent], *, rate_revision: int, now: datetime) -> Written:
+    """Write up to MAX_ROWS_PER_COMMIT events.
 
     Runs in the scope's transaction; durable when that commits.
     """
@@ -114,12 +120,13 @@ def write_commit(
         written = cursor.fetchone()
         count = int(written[0]) if written else 0
         if count == len(staged):
-            return []
+            return Written(commit_number, [])
         cursor.execute(SEEN_BEFORE, parameters)
-        return [
+        seen = [
             (row, Seen.SAME_CONTENT if same else Seen.OTHER_CONTENT)
             for row, same in cursor.fetchall()
         ]
+        return Written(commit_number, seen)
 
 
 def ensure_partitions(first: datetime, last: datetime) -> int:

@@ -14,6 +14,7 @@ from django.db import connection
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import get_tenant
 from apps.usage.measures import COLUMNS, SUMS, SUMS_FROM_LEDGER, add_to
+from apps.usage.watching import before_fold
 
 MINUTES_KEPT = timedelta(hours=48)
 ROWS_PER_FOLD = 50_000
@@ -80,6 +81,7 @@ def fold_pending(tenant_id: int, *, now: datetime) -> int:
         commits = [row[0] for row in cursor.fetchall()]
         if not commits:
             return 0
+        before_fold(tenant_id, commits)
         cursor.execute(
             FOLD,
             {
@@ -96,6 +98,12 @@ def fold_pending(tenant_id: int, *, now: datetime) -> int:
                 f" the ledger shows {folded}"
             )
         return int(folded)
+
+
+def hold_folds(tenant_id: int) -> None:
+    """Until the transaction ends, what is in the queue of commits stays there."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [FOLD_LOCK, tenant_id])
 
 
 def forget_old_minutes(tenant_id: int, *, now: datetime) -> int:

@@ -27,15 +27,18 @@ from apps.usage.rollups import (
     Reconciliation,
     fold_pending,
     forget_old_minutes,
+    hold_folds,
     reconcile_usage,
 )
 from apps.usage.slices import Dimensions, Slice, SliceCache, dimensions_of, intern_slices
+from apps.usage.watching import after_commit, before_commit
 
 __all__ = [
     "IngestOutcome",
     "Reconciliation",
     "fold_pending",
     "forget_old_minutes",
+    "hold_folds",
     "ingest_events",
     "prepare_partitions",
     "reconcile_usage",
@@ -138,19 +141,22 @@ def _stage(
 
 
 def _write(group: CommitGroup, staged: Sequence[StagedEvent]) -> list[tuple[int, Seen]]:
-    """One transaction; durable when this returns."""
+    """One transaction; durable when this returns. Then whoever watches commits is told."""
     now = timezone.now()
+    tokens = before_commit(group.tenant_id)
     try:
         with tenant_scope(group.tenant_id):
-            return write_commit(staged, rate_revision=group.rate_revision, now=now)
+            written = write_commit(staged, rate_revision=group.rate_revision, now=now)
     except IntegrityError as error:
         if "no partition of relation" not in str(error):
             raise
-    # The hourly task makes partitions ahead; after a long rest of the workers, ingest does.
-    times = [item.event.occurred_at for item in staged]
-    ensure_partitions(min(times), max(times))
-    with tenant_scope(group.tenant_id):
-        return write_commit(staged, rate_revision=group.rate_revision, now=now)
+        # The hourly task makes partitions ahead; after a long rest of the workers, ingest does.
+        times = [item.event.occurred_at for item in staged]
+        ensure_partitions(min(times), max(times))
+        with tenant_scope(group.tenant_id):
+            written = write_commit(staged, rate_revision=group.rate_revision, now=now)
+    after_commit(group.tenant_id, written.commit_number, tokens)
+    return written.seen
 
 
 # Two: while one commit is on its way to disk, the next is being made.

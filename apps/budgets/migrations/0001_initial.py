@@ -36,6 +36,7 @@ class Migration(migrations.Migration):
                 ('projected_thresholds', django.contrib.postgres.fields.ArrayField(base_field=models.DecimalField(decimal_places=2, max_digits=6), default=list, size=None)),
                 ('created_at', models.DateTimeField()),
                 ('created_by', models.CharField(max_length=200)),
+                ('changed_at', models.DateTimeField()),
                 ('archived_at', models.DateTimeField(null=True)),
                 ('api_key', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.apikey')),
                 ('backend', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pricing.backend')),
@@ -108,7 +109,6 @@ class Migration(migrations.Migration):
                 ('charge_id', models.BigIntegerField()),
                 ('from_start', models.DateTimeField()),
                 ('to_start', models.DateTimeField()),
-                ('count', models.BigIntegerField()),
                 ('amount', models.DecimalField(decimal_places=24, max_digits=38)),
                 ('budget', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='budgets.budget')),
                 ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
@@ -152,6 +152,7 @@ class Migration(migrations.Migration):
                 ('request', models.JSONField()),
                 ('ended_at', models.DateTimeField(null=True)),
                 ('charge_id', models.BigIntegerField(null=True)),
+                ('counted_parts', models.JSONField(null=True)),
                 ('settled_usd', models.DecimalField(decimal_places=24, max_digits=38, null=True)),
                 ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
             ],
@@ -235,7 +236,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='hold',
-            index=models.Index(condition=models.Q(('state', 'expired')), fields=['tenant', 'admitted_at'], name='hold_estimated'),
+            index=models.Index(condition=models.Q(('counted_parts__isnull', False)), fields=['tenant', 'admitted_at'], name='hold_counted'),
         ),
         migrations.AddConstraint(
             model_name='hold',

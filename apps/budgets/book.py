@@ -1,0 +1,222 @@
+"""A tenant's budgets in this process's memory: read anew within a second of a change. Part of
+selectors."""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, Literal, cast
+
+from django.db.models import Count, Max
+
+from apps.budgets.core.amounts import (
+    DatedAmount,
+    TopUp,
+    Unit,
+    amount_in_force,
+    seen_at,
+    topped_up,
+)
+from apps.budgets.core.periods import Calendar, Period, PeriodKind
+from apps.budgets.core.scopes import Attributes, Scope, ScopeIndex
+from apps.budgets.models import Budget, BudgetAmount, BudgetSettings, BudgetTopUp
+from apps.pricing.selectors import list_backends
+from apps.tenants.scoping import tenant_scope
+from apps.tenants.selectors import get_tenant, list_departments
+from apps.usage.commits import Place
+
+OnLimit = Literal["notify", "throttle", "refuse"]
+CHECK_EVERY_S: Final = 1.0
+MAX_TENANTS: Final = 1000
+MAX_PLACES: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetTerms:
+    """One budget, whole."""
+
+    id: int
+    name: str
+    scope: Scope
+    unit: Unit
+    calendar: Calendar
+    on_limit: OnLimit
+    rollover: bool
+    thresholds: tuple[Decimal, ...]
+    projected_thresholds: tuple[Decimal, ...]
+    created_at: datetime
+    amounts: tuple[DatedAmount, ...]
+    top_ups: tuple[TopUp, ...]
+
+    @property
+    def is_cap(self) -> bool:
+        return self.on_limit == "refuse"
+
+    def allowed(self, period: Period, now: datetime) -> Decimal:
+        """The amount and top-ups of a period as they stand now, without what it inherited."""
+        moment = seen_at(period, now)
+        amount = amount_in_force(self.amounts, moment)
+        if amount is None:
+            # Begun before the budget was: its first amount is the whole period's.
+            first = min(self.amounts, key=lambda dated: dated.effective_from, default=None)
+            amount = first.amount if first else Decimal(0)
+        return amount + topped_up(self.top_ups, moment)
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a tenant wants while its counters are not known."""
+
+    cloud_while_unknown: str = "refuse"
+    local_while_unknown: str = "allow"
+    hold_seconds: int = 600
+
+
+@dataclass(frozen=True)
+class BudgetBook:
+    """A tenant's budgets as they stood when this was read."""
+
+    tenant_id: int
+    fingerprint: tuple[object, ...]
+    budgets: dict[int, BudgetTerms]
+    backend_kinds: dict[int, str]
+    choices: Choices
+    index: ScopeIndex[BudgetTerms]
+    _by_place: dict[Place, list[BudgetTerms]] = field(default_factory=dict)
+
+    def of_place(self, place: Place) -> list[BudgetTerms]:
+        """The budgets that spend in this place counts against."""
+        found = self._by_place.get(place)
+        if found is None:
+            if len(self._by_place) >= MAX_PLACES:
+                self._by_place.clear()
+            found = self.index.matching(
+                Attributes(
+                    department_id=place.department_id,
+                    customer_id=place.customer_id,
+                    project=place.project,
+                    api_key_id=place.api_key_id,
+                    provider=place.provider,
+                    model=place.model,
+                    backend_id=place.backend_id,
+                    kind=self.backend_kinds.get(place.backend_id),
+                )
+            )
+            self._by_place[place] = found
+        return found
+
+
+_books: dict[int, tuple[float, BudgetBook]] = {}
+_lock = threading.Lock()
+
+
+def budget_book(tenant_id: int) -> BudgetBook:
+    """The tenant's budgets, at most a second old. Opens a scope of its own when it must read."""
+    now = time.monotonic()
+    checked_at, book = _books.get(tenant_id, (0.0, None))
+    if book is not None and now - checked_at < CHECK_EVERY_S:
+        return book
+    with tenant_scope(tenant_id):
+        book = _read(tenant_id, book)
+    with _lock:
+        if len(_books) >= MAX_TENANTS and tenant_id not in _books:
+            _books.pop(next(iter(_books)))
+        _books[tenant_id] = (now, book)
+    return book
+
+
+def forget_book(tenant_id: int) -> None:
+    """Read it anew next time: after a change by this process has committed."""
+    with _lock:
+        _books.pop(tenant_id, None)
+
+
+def _read(tenant_id: int, known: BudgetBook | None) -> BudgetBook:
+    """The book as it stands; `known` again, with what it remembers, if nothing changed."""
+    parents = {d.id: d.parent_id for d in list_departments()}
+    fingerprint = (
+        *Budget.objects.aggregate(n=Count("id"), at=Max("changed_at")).values(),
+        BudgetAmount.objects.aggregate(newest=Max("id"))["newest"],
+        BudgetTopUp.objects.aggregate(newest=Max("id"))["newest"],
+        tuple(BudgetSettings.objects.values_list()),
+        get_tenant().time_zone,
+        tuple(sorted(parents.items())),
+    )
+    kinds: dict[int, str] = {}
+    if fingerprint[0]:
+        kinds = {backend.id: backend.kind for backend in list_backends()}
+    if known and known.fingerprint == fingerprint and known.backend_kinds == kinds:
+        return known
+    budgets = {terms.id: terms for terms in list_terms()}
+    return BudgetBook(
+        tenant_id=tenant_id,
+        fingerprint=fingerprint,
+        budgets=budgets,
+        backend_kinds=kinds,
+        choices=_choices(),
+        index=ScopeIndex([(terms.scope, terms) for terms in budgets.values()], parents),
+    )
+
+
+def list_terms(*, include_archived: bool = False) -> list[BudgetTerms]:
+    """The tenant in scope's budgets, by id."""
+    rows = Budget.objects.order_by("id")
+    if not include_archived:
+        rows = rows.filter(archived_at__isnull=True)
+    amounts: dict[int, list[DatedAmount]] = defaultdict(list)
+    for row in BudgetAmount.objects.order_by("effective_from", "id"):
+        amounts[row.budget_id].append(DatedAmount(row.effective_from, row.amount))
+    top_ups: dict[int, list[TopUp]] = defaultdict(list)
+    for added in BudgetTopUp.objects.order_by("id"):
+        top_ups[added.budget_id].append(TopUp(added.starts_at, added.ends_at, added.amount))
+    zone = get_tenant().zone
+    return [
+        BudgetTerms(
+            id=row.pk,
+            name=row.name,
+            scope=Scope(
+                department_id=row.department_id,
+                customer_id=row.customer_id,
+                project=row.project,
+                api_key_id=row.api_key_id,
+                provider=row.provider,
+                model=row.model,
+                backend_id=row.backend_id,
+                kind=row.kind,
+            ),
+            unit=cast("Unit", row.unit),
+            calendar=Calendar(cast("PeriodKind", row.period), zone, row.grant_start, row.grant_end),
+            on_limit=cast("OnLimit", row.on_limit),
+            rollover=row.rollover,
+            thresholds=tuple(row.thresholds),
+            projected_thresholds=tuple(row.projected_thresholds),
+            created_at=row.created_at,
+            amounts=tuple(amounts[row.pk]),
+            top_ups=tuple(top_ups[row.pk]),
+        )
+        for row in rows
+    ]
+
+
+def live_periods(budgets: Iterable[BudgetTerms], now: datetime) -> list[tuple[int, Period]]:
+    """Every budget's periods that counters are kept for: the last, the running and the next."""
+    periods: list[tuple[int, Period]] = []
+    for terms in budgets:
+        calendar = terms.calendar
+        running = calendar.at(now)
+        if calendar.kind == "grant":
+            periods.append((terms.id, calendar.starting(now.date())))
+        elif running is not None:
+            around = (calendar.before(running), running, calendar.after(running))
+            periods += [(terms.id, period) for period in around]
+    return periods
+
+
+def _choices() -> Choices:
+    row = BudgetSettings.objects.first()
+    if row is None:
+        return Choices()
+    return Choices(row.cloud_while_unknown, row.local_while_unknown, row.hold_seconds)

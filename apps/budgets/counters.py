@@ -1,0 +1,428 @@
+"""What is spent, held and left, in Redis: a reservation is one round trip. Part of services.
+
+PostgreSQL is the record; these counters are made from it (rebuild.py) and can be lost at any time.
+Each life of a tenant's counters is an *epoch*, named in one key together with the server's run id;
+every script begins by comparing it. Scripts are never sent on demand: a server that was restarted
+knows none (they are not persisted), so whatever data it may have come back with is not trusted.
+
+Keys, all of a tenant in one cluster slot:
+    costboard:{b7}:epoch                        "<epoch> <run id>"
+    costboard:{b7}:<epoch>:c:<budget>:<start>   a counter (lua/counter.lua); start in epoch seconds
+    ...:hold:<decision>  ...:counted:<decision>  ...:request:<request>
+    ...:expiry  ...:applied  ...:folded  ...:ended
+"""
+
+import hashlib
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, cast
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
+
+from apps.budgets.core.periods import Period
+
+LUA: Final = Path(__file__).parent / "lua"
+SCRIPTS: Final = (
+    "reserve",
+    "end_hold",
+    "recount",
+    "apply",
+    "folded",
+    "warm",
+    "fill",
+    "restore_hold",
+    "limit",
+)
+TIMEOUT_S: Final = 1.0
+
+
+class CountersLost(Exception):
+    """The counters are not there, or not to be trusted: they must be rebuilt first."""
+
+
+class CountersUnreachable(CountersLost):
+    """Redis does not answer: whether the counters are still there is not known."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CounterId:
+    """One budget's one period."""
+
+    budget_id: int
+    period_start: datetime
+
+    @classmethod
+    def of(cls, budget_id: int, period: Period) -> "CounterId":
+        return cls(budget_id, period.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Whole counts and what is below one, in 1e-15 of a count: 0 <= frac < 1e15."""
+
+    number: int
+    frac: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.frac}"
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A counter as it stands; `spent` exact, `held` whole counts."""
+
+    limit: int
+    spent: Amount
+    held: int
+    left: int
+    is_cap: bool
+    is_ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A cap that a reservation would break: the place of its counter, and how it stands."""
+
+    place: int
+    limit: int
+    spent: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """What a counter is filled with."""
+
+    limit: int
+    is_cap: bool
+    spent: Amount
+    ttl_ms: int
+
+
+class _Scripts:
+    """The scripts' text and names."""
+
+    def __init__(self) -> None:
+        shared = (LUA / "counter.lua").read_text()
+        self.text = {name: shared + (LUA / f"{name}.lua").read_text() for name in SCRIPTS}
+        self.sha = {
+            name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+            for name, text in self.text.items()
+        }
+
+
+_scripts = _Scripts()
+_client: redis.Redis | None = None
+_client_lock = threading.Lock()
+
+
+def client() -> redis.Redis:
+    """This process's connections. No silent retries: a command sent again after a reconnect might
+    meet another server."""
+    global _client  # noqa: PLW0603 - one pool a process, made when first needed
+    if _client is None:
+        with _client_lock:
+            if _client is None:
+                _client = redis.Redis.from_url(
+                    settings.REDIS_URL,
+                    decode_responses=True,
+                    socket_timeout=TIMEOUT_S,
+                    socket_connect_timeout=TIMEOUT_S,
+                    retry=Retry(NoBackoff(), 0),
+                )
+    return _client
+
+
+class Counters:
+    """One tenant's counters in one epoch."""
+
+    __slots__ = ("_epoch", "_prefix", "tenant_id")
+
+    def __init__(self, tenant_id: int, epoch: str) -> None:
+        self.tenant_id = tenant_id
+        self._epoch = epoch
+        self._prefix = f"{_tenant_prefix(tenant_id)}{epoch.partition(' ')[0]}:"
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
+
+    def reserve(
+        self,
+        *,
+        decision_id: str,
+        request_id: str,
+        amounts: Sequence[tuple[CounterId, int]],
+        expires_at: datetime,
+        ttl_ms: int,
+    ) -> "Held | Seen | Unready | list[Refusal]":
+        """Set the amounts aside in every counter or in none."""
+        answer = self._run(
+            "reserve",
+            ["expiry", f"request:{request_id}", f"hold:{decision_id}"],
+            [_milliseconds(expires_at), ttl_ms, decision_id, *(amount for _, amount in amounts)],
+            counters=[counter for counter, _ in amounts],
+        )
+        if answer[0] == "held":
+            return Held()
+        if answer[0] == "seen":
+            return Seen(str(answer[1]))
+        if answer[0] == "unready":
+            return Unready(amounts[int(answer[1]) - 1][0])
+        numbers = [int(value) for value in answer[1:]]
+        return [Refusal(numbers[n] - 1, *numbers[n + 1 : n + 4]) for n in range(0, len(numbers), 4)]
+
+    def end_hold(
+        self, decision_id: str, *, counted: Iterable[tuple[CounterId, int]] = (), ttl_ms: int = 1
+    ) -> bool:
+        """Free what is held; `counted` is spent in place of a charge that may come. False: it had
+        ended before."""
+        answer = self._run(
+            "end_hold",
+            ["expiry", f"hold:{decision_id}", f"counted:{decision_id}", "ended"],
+            [decision_id, self._parts(counted), max(ttl_ms, 1)],
+        )
+        return bool(answer[0] == "ended")
+
+    def recount(
+        self, decision_id: str, counted: Iterable[tuple[CounterId, int]], *, ttl_ms: int
+    ) -> None:
+        """Change what is spent in place of an ended hold's charge."""
+        self._run("recount", [f"counted:{decision_id}"], [self._parts(counted), max(ttl_ms, 1)])
+
+    def apply(
+        self,
+        commit_number: int,
+        decision_ids: Sequence[str],
+        amounts: Mapping[CounterId, Amount],
+    ) -> bool:
+        """Count a commit and end the holds it settles; False if it was counted before."""
+        ends = [f"{kind}:{d}" for d in decision_ids for kind in ("hold", "counted")]
+        answer = self._run(
+            "apply",
+            ["expiry", "applied", "folded", "ended", *ends],
+            [commit_number, len(decision_ids), *decision_ids, *(map(str, amounts.values()))],
+            counters=list(amounts),
+        )
+        return bool(answer[0] == "applied")
+
+    def note_folded(
+        self, commit_numbers: Sequence[int], *, now: datetime, forget_before: datetime
+    ) -> None:
+        """Commits that left the queue: they will not be asked about again, but by a late ingest."""
+        times = [_milliseconds(now), _milliseconds(forget_before)]
+        self._run("folded", ["applied", "folded"], [*times, *commit_numbers])
+
+    def begin_filling(self, counters: Sequence[CounterId]) -> None:
+        """Open counters: from now on they count what comes."""
+        ended = f"{self._prefix}ended"
+        pipeline = client().pipeline(transaction=True)
+        pipeline.sadd(ended, "-")
+        pipeline.expire(ended, 600)
+        _answered(pipeline.execute)
+        self._run("warm", [], [], counters=counters)
+
+    def fill(self, fillings: Mapping[CounterId, Filling], seen: Sequence[int]) -> None:
+        """Fill opened counters from a snapshot that saw these commits of the queue."""
+        lines = [f"{f.limit} {int(f.is_cap)} {f.spent} {f.ttl_ms}" for f in fillings.values()]
+        self._run("fill", [], [*lines, *seen], counters=list(fillings))
+
+    def end_filling(self) -> None:
+        _answered(lambda: client().delete(f"{self._prefix}ended"))
+
+    def restore(
+        self,
+        *,
+        decision_id: str,
+        request_id: str,
+        expires_at: datetime,
+        ttl_ms: int,
+        is_held: bool,
+        parts: Iterable[tuple[CounterId, int]],
+    ) -> None:
+        """Put back a hold of the journal, or what is counted in place of its charge."""
+        self._run(
+            "restore_hold",
+            [
+                "expiry",
+                f"request:{request_id}",
+                f"hold:{decision_id}",
+                f"counted:{decision_id}",
+                "ended",
+            ],
+            [
+                _milliseconds(expires_at),
+                max(ttl_ms, 1),
+                decision_id,
+                "held" if is_held else "counted",
+                self._parts(parts),
+            ],
+        )
+
+    def set_limits(self, limits: Mapping[CounterId, tuple[int, bool]]) -> None:
+        """What counters allow, and whether they are caps."""
+        lines = [f"{limit} {int(is_cap)}" for limit, is_cap in limits.values()]
+        self._run("limit", [], lines, counters=list(limits))
+
+    def balances(self, counters: Sequence[CounterId]) -> dict[CounterId, Balance]:
+        """How counters stand; one that is not there is left out."""
+        fields = ("limit", "spent", "frac", "held", "left", "cap", "ready")
+        pipeline = client().pipeline(transaction=True)
+        for counter in counters:
+            pipeline.hmget(self._key(counter), fields)
+        pipeline.get(f"{_tenant_prefix(self.tenant_id)}epoch")
+        *rows, epoch = _answered(pipeline.execute)
+        if epoch != self._epoch:
+            raise CountersLost
+        return {
+            counter: Balance(
+                limit=int(row[0]),
+                spent=Amount(int(row[1]) - (row[2] != "0"), int(row[2])),
+                held=int(row[3]),
+                left=int(row[4]),
+                is_cap=row[5] == "1",
+                is_ready=row[6] == "1",
+            )
+            for counter, row in zip(counters, rows, strict=True)
+            if row[6] is not None
+        }
+
+    def expired(self, now: datetime, limit: int) -> list[str]:
+        """Decisions whose hold has run out, the oldest first."""
+        found = _answered(
+            lambda: client().zrangebyscore(
+                f"{self._prefix}expiry", "-inf", _milliseconds(now), start=0, num=limit
+            )
+        )
+        return cast("list[str]", found)
+
+    def is_current(self) -> bool:
+        """Whether these are still the tenant's counters, on the server that they were made on."""
+        return bool(_answered(lambda: client().get(_epoch_key(self.tenant_id))) == self._epoch)
+
+    def _key(self, counter: CounterId) -> str:
+        return f"{self._prefix}c:{counter.budget_id}:{int(counter.period_start.timestamp())}"
+
+    def _parts(self, parts: Iterable[tuple[CounterId, int]]) -> str:
+        return "\n".join(f"{self._key(counter)} {number}" for counter, number in parts)
+
+    def _run(
+        self,
+        script: str,
+        keys: Sequence[str],
+        arguments: Sequence[Any],
+        counters: Sequence[CounterId] = (),
+    ) -> list[Any]:
+        names = [
+            _epoch_key(self.tenant_id),
+            *(self._prefix + key for key in keys),
+            *(self._key(counter) for counter in counters),
+        ]
+        call = client().evalsha
+        sha = _scripts.sha[script]
+        answer = _answered(lambda: call(sha, len(names), *names, self._epoch, *arguments))
+        if answer[0] == "lost":
+            raise CountersLost
+        return cast("list[Any]", answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Set aside in every counter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """This request has a decision already."""
+
+    decision_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unready:
+    """A counter is not there yet, or is being filled."""
+
+    counter: CounterId
+
+
+def find_counters(tenant_id: int) -> Counters | None:
+    """The tenant's counters on the server that answers now; None when they must be rebuilt."""
+
+    def ask() -> Counters | None:
+        with _one_connection() as connection:
+            run_id = str(connection.info("server")["run_id"])
+            epoch = connection.get(_epoch_key(tenant_id))
+            if epoch is None or str(epoch).partition(" ")[2] != run_id:
+                return None
+            # On the connection that was asked: a server restarted since does not get them.
+            _load_scripts(connection)
+        return Counters(tenant_id, str(epoch))
+
+    return cast("Counters | None", _answered(ask))
+
+
+def begin_epoch(tenant_id: int, name: str) -> Counters:
+    """Begin a new life of the tenant's counters: empty, and all of the old one's void."""
+
+    def begin() -> Counters:
+        with _one_connection() as connection:
+            run_id = str(connection.info("server")["run_id"])
+            epoch = f"{name} {run_id}"
+            connection.set(_epoch_key(tenant_id), epoch)
+            _load_scripts(connection)
+        return Counters(tenant_id, epoch)
+
+    return cast("Counters", _answered(begin))
+
+
+def forget_old_epochs(counters: Counters) -> int:
+    """Delete what lives before this one left behind; returns the keys deleted."""
+    prefix = _tenant_prefix(counters.tenant_id)
+    keep = (f"{prefix}{counters.epoch.partition(' ')[0]}:", f"{prefix}epoch")
+    gone = [
+        key
+        for key in client().scan_iter(match=f"{prefix}*", count=1000)
+        if not str(key).startswith(keep)
+    ]
+    for start in range(0, len(gone), 1000):
+        client().unlink(*gone[start : start + 1000])
+    return len(gone)
+
+
+def _one_connection() -> redis.Redis:
+    """A client of one connection: what it asks, one server answers, or none."""
+    return cast("redis.Redis", client().client())  # type: ignore[no-untyped-call]
+
+
+def _load_scripts(connection: redis.Redis) -> None:
+    for text in _scripts.text.values():
+        connection.script_load(text)
+
+
+def _answered(ask: Any) -> Any:
+    """What Redis answered, or that there is nothing to trust, or that it did not answer."""
+    try:
+        return ask()
+    except NoScriptError as error:
+        raise CountersLost from error
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        raise CountersUnreachable from error
+
+
+def _tenant_prefix(tenant_id: int) -> str:
+    return f"costboard:{{b{tenant_id}}}:"
+
+
+def _epoch_key(tenant_id: int) -> str:
+    return f"{_tenant_prefix(tenant_id)}epoch"
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,69 @@
+-- Shared by every script; put before it. All keys of a tenant stand in one slot and begin with
+-- "costboard:{b<tenant>}:". Numbers come as decimal strings and are added by HINCRBY, because a Lua
+-- number is exact only to 2^53; Lua sees the sign of a sum and the fraction, which is below 2^53.
+--
+-- A counter is a hash: limit, spent, held, left = limit - spent - held, frac (what was spent below
+-- one billionth of a dollar, in 1e-24 dollars, less than 1e15; then spent has been rounded up by
+-- one), cap (1: left may not fall below 0 by a reservation), ready (0 while it is being filled).
+local FRACTIONS = 1e15
+
+local function negated(number)
+  if string.sub(number, 1, 1) == '-' then
+    return string.sub(number, 2)
+  end
+  return '-' .. number
+end
+
+local function add(key, field, number)
+  if number ~= '0' and number ~= '-0' then
+    redis.call('HINCRBY', key, field, number)
+  end
+end
+
+-- number: whole counts (may be negative); frac: 0 <= frac < 1e15, on top of them.
+local function spend(key, number, frac)
+  local before = tonumber(redis.call('HGET', key, 'frac') or '0')
+  local after = before + tonumber(frac)
+  local up = 0
+  if after >= FRACTIONS then
+    after = after - FRACTIONS
+    up = 1
+  end
+  -- Rounded up: one more count while there is a fraction.
+  if after > 0 then up = up + 1 end
+  if before > 0 then up = up - 1 end
+  redis.call('HSET', key, 'frac', string.format('%.0f', after))
+  add(key, 'spent', number)
+  add(key, 'left', negated(number))
+  if up ~= 0 then
+    redis.call('HINCRBY', key, 'spent', up)
+    redis.call('HINCRBY', key, 'left', -up)
+  end
+end
+
+local function each_part(parts, visit)
+  for key, number in string.gmatch(parts, '(%S+) (%d+)') do
+    if redis.call('EXISTS', key) == 1 then
+      visit(key, number)
+    end
+  end
+end
+
+local function unhold(parts)
+  each_part(parts, function(key, number)
+    add(key, 'held', negated(number))
+    add(key, 'left', number)
+  end)
+end
+
+-- While counters are being filled there is a set of holds that ended meanwhile: the snapshot may
+-- still show them, and they must not be put back.
+local function note_ended(ended_key, decision)
+  if redis.call('EXISTS', ended_key) == 1 then
+    redis.call('SADD', ended_key, decision)
+  end
+end
+
+local function is_lost(epoch_key, epoch)
+  return redis.call('GET', epoch_key) ~= epoch
+end

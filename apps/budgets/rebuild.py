@@ -1,0 +1,249 @@
+"""Making counters from PostgreSQL: all of them when Redis lost them, or those of new budgets and
+periods while the others go on. Part of services.
+
+Folds are held, so that what is in the queue of commits stays there. Then counters are opened and
+count what comes; then a snapshot is read; then they are filled with it, less what they have
+counted themselves that the snapshot saw too. A commit that was folded before is in the snapshot,
+and the counters know that they counted it (`folded`) or are of a later epoch than its ingest.
+"""
+
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from django.db.models import Q
+
+from apps.budgets.book import BudgetBook, budget_book, forget_book, live_periods
+from apps.budgets.core.amounts import carried_over, to_count
+from apps.budgets.core.periods import Period
+from apps.budgets.counters import (
+    CounterId,
+    Counters,
+    CountersLost,
+    CountersUnreachable,
+    Filling,
+    begin_epoch,
+    find_counters,
+)
+from apps.budgets.models import Hold
+from apps.budgets.spent import (
+    count_commits,
+    exact_amount,
+    read_parts,
+    read_pending_charges,
+    read_spent,
+)
+from apps.tenants.scoping import tenant_scope
+from apps.usage.commits import CommitCharge, list_pending_commits
+from apps.usage.services import fold_pending, hold_folds
+
+# A counter outlives its period: late charges and holds admitted near its end still count there.
+KEPT_AFTER: Final = timedelta(days=8)
+# How far back unspent money is inherited from.
+ROLLOVER_PERIODS: Final = 36
+MAX_FOLDS: Final = 1000
+
+PAUSE_S: Final = 0.5
+
+_known: dict[int, Counters] = {}
+_ask_again_at: dict[int, float] = {}
+
+
+def counters_of(tenant_id: int, *, now: datetime) -> Counters:
+    """The tenant's counters, rebuilt if they are not there. Raises CountersLost if Redis is."""
+    known = look_for_counters(tenant_id)
+    if known is None:
+        known = _known[tenant_id] = rebuild(tenant_id, now=now)
+    return known
+
+
+def look_for_counters(tenant_id: int) -> Counters | None:
+    """The counters that this process last saw, or finds; None when they must be rebuilt.
+
+    Raises CountersUnreachable, at once for a moment after Redis did not answer: what waits for it
+    must not pile up.
+    """
+    known = _known.get(tenant_id)
+    if known is None:
+        if time.monotonic() < _ask_again_at.get(tenant_id, 0.0):
+            raise CountersUnreachable
+        try:
+            known = find_counters(tenant_id)
+        except CountersUnreachable:
+            _ask_again_at[tenant_id] = time.monotonic() + PAUSE_S
+            raise
+        if known is not None:
+            _known[tenant_id] = known
+    return known
+
+
+def forget_counters(tenant_id: int) -> None:
+    """Look for them anew next time: they turned out to be lost."""
+    _known.pop(tenant_id, None)
+
+
+def rebuild(tenant_id: int, *, now: datetime) -> Counters:
+    """Make all of a tenant's counters anew, unless another process just did."""
+    _drain(tenant_id, now=now)
+    forget_book(tenant_id)
+    book = budget_book(tenant_id)
+    with tenant_scope(tenant_id):
+        hold_folds(tenant_id)
+        found = find_counters(tenant_id)
+        if found is not None:
+            return found
+        counters = begin_epoch(tenant_id, uuid.uuid4().hex[:12])
+        _fill(counters, book, live_periods(book.budgets.values(), now), now=now, restore=True)
+    return counters
+
+
+def prepare_counters(tenant_id: int, *, now: datetime) -> int:
+    """Make the counters of new budgets and periods ahead of time; returns how many were missing."""
+    book = budget_book(tenant_id)
+    if not book.budgets:
+        return 0
+    counters = counters_of(tenant_id, now=now)
+    periods = live_periods(book.budgets.values(), now)
+    if not _missing(counters, periods):
+        return 0
+    _drain(tenant_id, now=now)
+    with tenant_scope(tenant_id):
+        hold_folds(tenant_id)
+        missing = _missing(counters, periods)
+        if missing:
+            _fill(counters, book, missing, now=now, restore=False)
+    return len(missing)
+
+
+def refresh_limits(tenant_id: int, *, now: datetime) -> None:
+    """Tell the counters what they allow now: amounts, top-ups and inheritance change with time."""
+    book = budget_book(tenant_id)
+    if not book.budgets:
+        return
+    counters = counters_of(tenant_id, now=now)
+    periods = live_periods(book.budgets.values(), now)
+    with tenant_scope(tenant_id):
+        limits = read_limits(book, periods, now=now)
+    counters.set_limits(
+        {counter: (limit, book.budgets[counter.budget_id].is_cap) for counter, limit in limits}
+    )
+
+
+def read_limits(
+    book: BudgetBook, periods: Iterable[tuple[int, Period]], *, now: datetime
+) -> list[tuple[CounterId, int]]:
+    """What each budget's period allows, with what it inherited, in counts."""
+    limits = []
+    for budget_id, period in periods:
+        terms = book.budgets[budget_id]
+        allowed = terms.allowed(period, now) + read_inheritance(book, budget_id, period, now=now)
+        limits.append((CounterId.of(budget_id, period), to_count(allowed, terms.unit)))
+    return limits
+
+
+def read_inheritance(book: BudgetBook, budget_id: int, period: Period, *, now: datetime) -> Decimal:
+    """What a budget with rollover was left by its periods before this one, from its first on. A
+    period that has not begun inherits nothing yet: what it follows is still being spent."""
+    terms = book.budgets[budget_id]
+    if not terms.rollover or now < period.start:
+        return Decimal(0)
+    before: list[Period] = []
+    earlier = terms.calendar.before(period)
+    while len(before) < ROLLOVER_PERIODS and earlier.end > terms.created_at:
+        before.append(earlier)
+        earlier = terms.calendar.before(earlier)
+    before.reverse()
+    spent = read_spent(book, [(budget_id, p) for p in before])
+    return carried_over((terms.allowed(p, now), spent[CounterId.of(budget_id, p)]) for p in before)
+
+
+def _drain(tenant_id: int, *, now: datetime) -> None:
+    """Fold what is in the queue first: the less the snapshot must read by itself."""
+    for _ in range(MAX_FOLDS):
+        if not fold_pending(tenant_id, now=now):
+            return
+
+
+def _missing(counters: Counters, periods: Sequence[tuple[int, Period]]) -> list[tuple[int, Period]]:
+    ids = [CounterId.of(budget_id, period) for budget_id, period in periods]
+    there = counters.balances(ids)
+    return [
+        wanted
+        for wanted, counter in zip(periods, ids, strict=True)
+        if counter not in there or not there[counter].is_ready
+    ]
+
+
+def _fill(
+    counters: Counters,
+    book: BudgetBook,
+    periods: Sequence[tuple[int, Period]],
+    *,
+    now: datetime,
+    restore: bool,
+) -> None:
+    """Open, read, fill. Folds are held."""
+    ids = [CounterId.of(budget_id, period) for budget_id, period in periods]
+    counters.begin_filling(ids)
+    queue = list_pending_commits()
+    pending = read_pending_charges(queue)
+    # Nobody may count these again later: the counters that are filled have them from here on.
+    for counts in count_commits(book, pending):
+        counters.apply(counts.commit_number, counts.decision_ids, counts.amounts)
+    spent = read_spent(book, periods, pending)
+    limits = dict(read_limits(book, periods, now=now))
+    if restore:
+        _restore_holds(counters, pending, now=now)
+    counters.fill(
+        {
+            counter: Filling(
+                limit=limits[counter],
+                is_cap=book.budgets[counter.budget_id].is_cap,
+                spent=exact_amount(spent[counter], book.budgets[counter.budget_id].unit),
+                ttl_ms=_milliseconds(max(period.end, now) + KEPT_AFTER - now),
+            )
+            for counter, (_, period) in zip(ids, periods, strict=True)
+        },
+        seen=queue,
+    )
+    counters.end_filling()
+
+
+def _restore_holds(counters: Counters, pending: Sequence[CommitCharge], *, now: datetime) -> None:
+    """Put back what the journal says is held, or counted in place of a charge; not what the queue
+    is about to settle."""
+    settled = {charge.decision_id for charge in pending if charge.decision_id}
+    rows = Hold.objects.filter(Q(state="open") | Q(counted_parts__isnull=False))
+    for hold in rows.order_by("id").iterator(chunk_size=2000):
+        if str(hold.decision_id) in settled:
+            continue
+        is_held = hold.state == "open"
+        counters.restore(
+            decision_id=str(hold.decision_id),
+            request_id=hold.request_id,
+            expires_at=hold.expires_at,
+            ttl_ms=_milliseconds(max(hold.expires_at, now) + KEPT_AFTER - now),
+            is_held=is_held,
+            parts=read_parts(hold.parts if is_held else hold.counted_parts or ()),
+        )
+
+
+def _milliseconds(length: timedelta) -> int:
+    return length // timedelta(milliseconds=1)
+
+
+__all__ = [
+    "CountersLost",
+    "CountersUnreachable",
+    "counters_of",
+    "forget_counters",
+    "look_for_counters",
+    "prepare_counters",
+    "read_inheritance",
+    "read_limits",
+    "rebuild",
+    "refresh_limits",
+]

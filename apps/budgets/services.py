@@ -1,0 +1,401 @@
+"""The only writer of budgets. Reservations stand in holds.py, counters in rebuild.py."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db import IntegrityError, transaction
+
+from apps.budgets.book import OnLimit, forget_book
+from apps.budgets.core.amounts import MAX_AMOUNT, Unit
+from apps.budgets.core.periods import PeriodKind
+from apps.budgets.errors import InvalidBudgetInput
+from apps.budgets.holds import release, reserve, settle, sweep
+from apps.budgets.models import Budget, BudgetAmount, BudgetSettings, BudgetTopUp
+from apps.pricing.core.money import plain_decimal
+from apps.pricing.selectors import list_backends
+from apps.tenants.scoping import current_tenant_id
+from apps.tenants.selectors import list_api_keys, list_customers, list_departments
+from apps.tenants.services import record_audit
+
+__all__ = [
+    "BudgetTermsInput",
+    "add_top_up",
+    "archive_budget",
+    "change_amount",
+    "change_budget",
+    "create_budget",
+    "release",
+    "reserve",
+    "set_choices",
+    "settle",
+    "sweep",
+]
+
+MAX_THRESHOLDS: Final = 10
+MAX_THRESHOLD: Final = Decimal(1000)
+SCOPE_FIELDS: Final = (
+    "department",
+    "customer",
+    "project",
+    "router",
+    "provider",
+    "model",
+    "backend",
+    "kind",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetTermsInput:
+    """What a person or the API asks for. `scope`: names by field, as routers send them."""
+
+    scope: Mapping[str, str]
+    period: PeriodKind
+    unit: Unit
+    amount: Decimal
+    on_limit: OnLimit = "notify"
+    name: str = ""
+    rollover: bool = False
+    thresholds: Sequence[Decimal] = ()
+    projected_thresholds: Sequence[Decimal] = ()
+    grant_start: datetime | None = None
+    grant_end: datetime | None = None
+
+
+def create_budget(wanted: BudgetTermsInput, *, actor: str, now: datetime) -> int:
+    """Add a budget for the tenant in scope and return its id. It counts what its running period
+    has spent already."""
+    _check_amount(wanted.amount, wanted.unit)
+    _check_thresholds("thresholds", wanted.thresholds)
+    _check_thresholds("projected_thresholds", wanted.projected_thresholds)
+    _check_grant(wanted)
+    columns = _scope_columns(wanted.scope)
+    try:
+        with transaction.atomic():
+            budget = Budget.objects.create(
+                name=wanted.name or _name_of(wanted),
+                period=wanted.period,
+                unit=wanted.unit,
+                on_limit=wanted.on_limit,
+                rollover=wanted.rollover,
+                thresholds=sorted(set(wanted.thresholds)),
+                projected_thresholds=sorted(set(wanted.projected_thresholds)),
+                grant_start=wanted.grant_start,
+                grant_end=wanted.grant_end,
+                created_at=now,
+                created_by=actor,
+                changed_at=now,
+                **columns,
+            )
+    except IntegrityError as error:
+        if "budget_once" not in str(error):
+            raise
+        raise InvalidBudgetInput(
+            f"there is a budget in {wanted.unit} per {wanted.period} for this scope already that"
+            f" does {wanted.on_limit} at its limit; change its amount, or archive it first",
+            field="scope",
+        ) from error
+    BudgetAmount.objects.create(
+        budget=budget, amount=wanted.amount, effective_from=now, recorded_at=now, actor=actor
+    )
+    _record(budget, "budget.created", actor=actor, now=now, after=_terms_of(wanted))
+    return budget.pk
+
+
+def change_amount(
+    budget_id: int, amount: Decimal, *, actor: str, reason: str, now: datetime
+) -> None:
+    """What the budget allows from now on, in the running period too; what was spent stays so."""
+    budget = _locked(budget_id)
+    _check_amount(amount, budget.unit)
+    before = BudgetAmount.objects.filter(budget=budget).order_by("effective_from").last()
+    if before is not None and before.amount == amount:
+        return
+    BudgetAmount.objects.create(
+        budget=budget,
+        amount=amount,
+        effective_from=now,
+        recorded_at=now,
+        actor=actor,
+        reason=reason,
+    )
+    _record(
+        budget,
+        "budget.amount_changed",
+        actor=actor,
+        now=now,
+        before={"amount": plain_decimal(before.amount)} if before else None,
+        after={"amount": plain_decimal(amount), "reason": reason},
+    )
+
+
+def add_top_up(
+    budget_id: int,
+    amount: Decimal,
+    *,
+    starts_at: datetime,
+    ends_at: datetime,
+    actor: str,
+    reason: str,
+    now: datetime,
+) -> int:
+    """Allow more for a while; returns the top-up's id."""
+    budget = _locked(budget_id)
+    if amount <= 0:
+        raise InvalidBudgetInput(f"a top-up adds; {amount} does not", field="amount")
+    _check_amount(amount, budget.unit)
+    if not reason.strip():
+        raise InvalidBudgetInput("say why: it is shown beside the budget", field="reason")
+    if ends_at <= max(starts_at, now):
+        raise InvalidBudgetInput(
+            f"it ends at {ends_at.isoformat()}, which is not later than it starts, or over",
+            field="ends_at",
+        )
+    top_up = BudgetTopUp.objects.create(
+        budget=budget,
+        amount=amount,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        recorded_at=now,
+        actor=actor,
+        reason=reason.strip(),
+    )
+    after = {
+        "amount": plain_decimal(amount),
+        "starts_at": starts_at.isoformat(),
+        "ends_at": ends_at.isoformat(),
+        "reason": reason.strip(),
+    }
+    _record(budget, "budget.topped_up", actor=actor, now=now, after=after)
+    return top_up.pk
+
+
+def change_budget(
+    budget_id: int,
+    *,
+    actor: str,
+    now: datetime,
+    name: str | None = None,
+    on_limit: OnLimit | None = None,
+    rollover: bool | None = None,
+    thresholds: Sequence[Decimal] | None = None,
+    projected_thresholds: Sequence[Decimal] | None = None,
+) -> None:
+    """Change what a budget does, not what it is about. None leaves as it is."""
+    budget = _locked(budget_id)
+    wanted: dict[str, Any] = {"name": name, "on_limit": on_limit, "rollover": rollover}
+    for field, values in (
+        ("thresholds", thresholds),
+        ("projected_thresholds", projected_thresholds),
+    ):
+        if values is not None:
+            _check_thresholds(field, values)
+            wanted[field] = sorted(set(values))
+    changes = {
+        field: value
+        for field, value in wanted.items()
+        if value is not None and value != getattr(budget, field)
+    }
+    if budget.period == "grant" and changes.get("rollover"):
+        raise InvalidBudgetInput("a grant has no next period to roll over to", field="rollover")
+    if not changes:
+        return
+    before = {field: _plain(getattr(budget, field)) for field in changes}
+    for field, value in changes.items():
+        setattr(budget, field, value)
+    budget.changed_at = now
+    budget.save(update_fields=[*changes, "changed_at"])
+    after = {field: _plain(value) for field, value in changes.items()}
+    _record(budget, "budget.changed", actor=actor, now=now, before=before, after=after)
+
+
+def archive_budget(budget_id: int, *, actor: str, now: datetime) -> None:
+    """End a budget: it counts and refuses no more. Its history stays."""
+    budget = _locked(budget_id)
+    budget.archived_at = budget.changed_at = now
+    budget.save(update_fields=["archived_at", "changed_at"])
+    _record(budget, "budget.archived", actor=actor, now=now)
+
+
+def set_choices(
+    *,
+    cloud_while_unknown: str,
+    local_while_unknown: str,
+    hold_seconds: int,
+    actor: str,
+    now: datetime,
+) -> None:
+    """What routers are told while the counters are rebuilt, and how long a hold lasts."""
+    BudgetSettings.objects.update_or_create(
+        tenant_id=current_tenant_id(),
+        defaults={
+            "cloud_while_unknown": cloud_while_unknown,
+            "local_while_unknown": local_while_unknown,
+            "hold_seconds": hold_seconds,
+        },
+    )
+    after = {
+        "cloud_while_unknown": cloud_while_unknown,
+        "local_while_unknown": local_while_unknown,
+        "hold_seconds": hold_seconds,
+    }
+    record_audit(
+        actor=actor, action="budget.settings", subject="budget_settings", after=after, now=now
+    )
+    transaction.on_commit(_Forget(current_tenant_id()))
+
+
+class _Forget:
+    """This process sees its own change at once when it commits."""
+
+    def __init__(self, tenant_id: int) -> None:
+        self.tenant_id = tenant_id
+
+    def __call__(self) -> None:
+        forget_book(self.tenant_id)
+
+
+def _locked(budget_id: int) -> Budget:
+    rows = Budget.objects.select_for_update().filter(pk=budget_id, archived_at__isnull=True)
+    budget = rows.first()
+    if budget is None:
+        raise InvalidBudgetInput(f"there is no running budget {budget_id}", field="budget_id")
+    return budget
+
+
+def _record(
+    budget: Budget,
+    action: str,
+    *,
+    actor: str,
+    now: datetime,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    record_audit(
+        actor=actor,
+        action=action,
+        subject=f"budget:{budget.pk}",
+        before=before,
+        after=after,
+        now=now,
+    )
+    transaction.on_commit(_Forget(current_tenant_id()))
+
+
+def _check_amount(amount: Decimal, unit: str) -> None:
+    if not amount.is_finite() or not 0 <= amount <= MAX_AMOUNT[unit]:
+        raise InvalidBudgetInput(
+            f"{amount} {unit}: an amount is from 0 to {MAX_AMOUNT[unit]}", field="amount"
+        )
+    decimals = -int(amount.as_tuple().exponent)
+    if decimals > (9 if unit == "usd" else 0) and amount != amount.to_integral_value():
+        allowed = "9 decimals" if unit == "usd" else "whole numbers"
+        raise InvalidBudgetInput(f"{amount} {unit}: {allowed} at most", field="amount")
+
+
+def _check_thresholds(field: str, values: Sequence[Decimal]) -> None:
+    if len(values) > MAX_THRESHOLDS:
+        raise InvalidBudgetInput(f"{len(values)} thresholds; {MAX_THRESHOLDS} at most", field=field)
+    for value in values:
+        if not value.is_finite() or not 0 < value <= MAX_THRESHOLD:
+            raise InvalidBudgetInput(
+                f"{value} is not a threshold: percent, over 0 up to {MAX_THRESHOLD}", field=field
+            )
+
+
+def _check_grant(wanted: BudgetTermsInput) -> None:
+    """A grant has dates, on whole quarter hours: what rollups can sum."""
+    if wanted.period != "grant":
+        if wanted.grant_start or wanted.grant_end:
+            raise InvalidBudgetInput(
+                f"a budget per {wanted.period} has no dates of its own; period grant has",
+                field="grant_start",
+            )
+        return
+    if wanted.grant_start is None or wanted.grant_end is None:
+        raise InvalidBudgetInput("a grant needs its start and its end", field="grant_start")
+    if wanted.grant_start >= wanted.grant_end:
+        raise InvalidBudgetInput(
+            f"it ends at {wanted.grant_end.isoformat()}, not after it starts", field="grant_end"
+        )
+    if wanted.rollover:
+        raise InvalidBudgetInput("a grant has no next period to roll over to", field="rollover")
+    for field, moment in (("grant_start", wanted.grant_start), ("grant_end", wanted.grant_end)):
+        if moment.timestamp() % 900:
+            raise InvalidBudgetInput(
+                f"{moment.isoformat()} is not on a quarter of an hour", field=field
+            )
+
+
+def _scope_columns(scope: Mapping[str, str]) -> dict[str, Any]:
+    """The budget's columns for names by field. Raises InvalidBudgetInput for what is not known."""
+    unknown = sorted(set(scope) - set(SCOPE_FIELDS))
+    if unknown:
+        raise InvalidBudgetInput(
+            f"a scope has no {unknown[0]!r}; it has {', '.join(SCOPE_FIELDS)}", field="scope"
+        )
+    columns: dict[str, Any] = {}
+    for field, name in scope.items():
+        if not name:
+            raise InvalidBudgetInput(f"the {field} is empty", field=f"scope.{field}")
+        if field in ("project", "provider", "model"):
+            columns[field] = name
+        elif field == "kind":
+            if name not in ("cloud", "local"):
+                raise InvalidBudgetInput(
+                    f"kind is cloud or local, not {name!r}", field="scope.kind"
+                )
+            columns[field] = name
+        else:
+            columns["api_key_id" if field == "router" else f"{field}_id"] = _find(field, name)
+    return columns
+
+
+def _find(field: str, name: str) -> int:
+    named: dict[str, int]
+    if field == "department":
+        named = {d.code.lower(): d.id for d in list_departments()}
+        name = name.lower()
+    elif field == "customer":
+        named = {c.external_id: c.id for c in list_customers()}
+    elif field == "router":
+        named = {k.name: k.id for k in list_api_keys() if k.revoked_at is None}
+    else:
+        named = {b.key: b.id for b in list_backends()}
+    found = named.get(name)
+    if found is None:
+        raise InvalidBudgetInput(
+            f"there is no {field} {name!r}; add it first, or see how usage names it",
+            field=f"scope.{field}",
+        )
+    return found
+
+
+def _name_of(wanted: BudgetTermsInput) -> str:
+    about = ", ".join(f"{field} {name}" for field, name in sorted(wanted.scope.items()))
+    return f"{about or 'Everything'} per {wanted.period}"[:200]
+
+
+def _terms_of(wanted: BudgetTermsInput) -> dict[str, Any]:
+    return {
+        "scope": dict(wanted.scope),
+        "period": wanted.period,
+        "unit": wanted.unit,
+        "amount": plain_decimal(wanted.amount),
+        "on_limit": wanted.on_limit,
+        "rollover": wanted.rollover,
+        "thresholds": _plain(wanted.thresholds),
+        "projected_thresholds": _plain(wanted.projected_thresholds),
+        "grant_start": wanted.grant_start.isoformat() if wanted.grant_start else None,
+        "grant_end": wanted.grant_end.isoformat() if wanted.grant_end else None,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [plain_decimal(Decimal(each)) for each in value]
+    return value

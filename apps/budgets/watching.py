@@ -1,0 +1,130 @@
+"""Budgets keep up with usage: each commit is counted once, as soon as it is durable. Part of
+services."""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.budgets.book import budget_book
+from apps.budgets.counters import Counters, CountersLost, CountersUnreachable
+from apps.budgets.models import Carry, Hold
+from apps.budgets.rebuild import forget_counters, look_for_counters
+from apps.budgets.spent import (
+    CommitCounts,
+    count_commits,
+    decision_uuid,
+    find_carries,
+    read_pending_charges,
+)
+from apps.tenants.scoping import tenant_scope
+from apps.usage.commits import CommitCharge
+
+logger = logging.getLogger(__name__)
+# Longer than any ingest takes between its commit and its word of it.
+LATE_WORD: Final = timedelta(minutes=15)
+
+
+class BudgetWatcher:
+    """Told of commits by usage (apps/usage/watching.py)."""
+
+    def before_commit(self, tenant_id: int) -> Counters | None:
+        """The counters as they are before the commit: if others stand after it, they were made
+        since, and whoever made them knows whether this commit is in them."""
+        if not budget_book(tenant_id).budgets:
+            return None
+        try:
+            return look_for_counters(tenant_id)
+        except CountersLost:
+            return None
+
+    def after_commit(self, tenant_id: int, commit_number: int, token: object) -> None:
+        """Count it. If that fails, its fold does."""
+        if not isinstance(token, Counters):
+            return
+        book = budget_book(tenant_id)
+        with tenant_scope(tenant_id):
+            counts = count_commits(book, read_pending_charges([commit_number]))
+        try:
+            for each in counts:
+                token.apply(each.commit_number, each.decision_ids, each.amounts)
+        except CountersLost:
+            forget_counters(tenant_id)
+
+    def before_fold(self, tenant_id: int, commit_numbers: Sequence[int]) -> None:
+        """Count what ingest did not, and write down in the journal what the charges settle."""
+        book = budget_book(tenant_id)
+        if not book.budgets:
+            return
+        now = timezone.now()
+        charges = read_pending_charges(commit_numbers)
+        _count_folding(tenant_id, count_commits(book, charges), now=now)
+        _settle_in_journal(charges, now=now)
+        Carry.objects.bulk_create(
+            [
+                Carry(
+                    tenant_id=tenant_id,
+                    charge_id=carry.charge_id,
+                    budget_id=carry.budget_id,
+                    from_start=carry.from_start,
+                    to_start=carry.to_start,
+                    amount=carry.amount,
+                )
+                for carry in find_carries(book, charges)
+            ],
+            ignore_conflicts=True,
+        )
+
+
+def _count_folding(tenant_id: int, counts: Sequence[CommitCounts], *, now: datetime) -> None:
+    """Count what ingest did not. Counters that are lost need nothing: what is folded is in the
+    snapshot that they will be made from. While that is not known, the fold must wait."""
+    for _ in range(2):
+        counters = look_for_counters(tenant_id)
+        if counters is None:
+            return
+        try:
+            for each in counts:
+                counters.apply(each.commit_number, each.decision_ids, each.amounts)
+        except CountersUnreachable:
+            raise
+        except CountersLost:
+            forget_counters(tenant_id)
+            continue
+        numbers = [each.commit_number for each in counts]
+        transaction.on_commit(partial(_note_folded, counters, numbers, now))
+        return
+
+
+def _note_folded(counters: Counters, commit_numbers: Sequence[int], now: datetime) -> None:
+    try:
+        counters.note_folded(commit_numbers, now=now, forget_before=now - LATE_WORD)
+    except CountersLost:
+        logger.info("budget counters were lost after a fold; they will be made anew")
+
+
+def _settle_in_journal(charges: Sequence[CommitCharge], *, now: datetime) -> None:
+    """The first charge of a decision settles its hold, open or not."""
+    first: dict[uuid.UUID, CommitCharge] = {}
+    for charge in sorted(charges, key=lambda charge: charge.charge_id):
+        decision_id = decision_uuid(charge.decision_id)
+        if decision_id is not None:
+            first.setdefault(decision_id, charge)
+    if not first:
+        return
+    holds = list(Hold.objects.filter(decision_id__in=first, charge_id__isnull=True))
+    for hold in holds:
+        charge = first[hold.decision_id]
+        hold.state = "settled"
+        hold.ended_at = hold.ended_at or now
+        hold.charge_id = charge.charge_id
+        hold.settled_usd = charge.volume.cost_usd
+        hold.counted_parts = None
+    Hold.objects.bulk_update(
+        holds, ["state", "ended_at", "charge_id", "settled_usd", "counted_parts"], batch_size=1000
+    )
