@@ -10,6 +10,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from apps.pricing.api import router as pricing_router
+from apps.routing.api import router as routing_router
 from apps.tenants.api import router as tenants_router
 from apps.tenants.problems import Problem
 from apps.usage.api import router as usage_router
@@ -39,6 +40,7 @@ api.add_router("/api/v1", hardware_router)
 api.add_router("/api/v1", charges_router)
 api.add_router("/api/v1", repricing_router)
 api.add_router("/api/v1", cloudevents_router)
+api.add_router("/api/v1", routing_router)
 api.add_router("", otlp_router)
 
 

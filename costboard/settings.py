@@ -133,6 +133,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 1.0,
         "options": {"expires": 5},
     },
+    "keep-budget-counters": {
+        "task": "apps.budgets.tasks.keep_counters",
+        "schedule": 2.0,
+        "options": {"expires": 5},
+    },
+    "forget-old-budget-counters": {
+        "task": "apps.budgets.tasks.forget_old_counters",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     # Each hour closes within minutes of its end; between, late usage closes it again.
     "close-hardware-hours": {
         "task": "apps.usage.tasks.close_hardware_hours",

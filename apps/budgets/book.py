@@ -5,7 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, Literal, cast
@@ -75,14 +75,30 @@ class Choices:
     hold_seconds: int = 600
 
 
+@dataclass(frozen=True, slots=True)
+class BackendTerms:
+    """What a backend is, whatever name its model was reported by."""
+
+    id: int
+    key: str
+    provider: str
+    model: str
+    kind: str
+
+
 @dataclass(frozen=True)
 class BudgetBook:
-    """A tenant's budgets as they stood when this was read."""
+    """A tenant's budgets, and what their scopes are about, as they stood when this was read.
+
+    `departments`: id by code in lower case.
+    """
 
     tenant_id: int
     fingerprint: tuple[object, ...]
     budgets: dict[int, BudgetTerms]
-    backend_kinds: dict[int, str]
+    backends: dict[int, BackendTerms]
+    backends_by_key: dict[str, BackendTerms]
+    departments: dict[str, int]
     choices: Choices
     index: ScopeIndex[BudgetTerms]
     _by_place: dict[Place, list[BudgetTerms]] = field(default_factory=dict)
@@ -93,7 +109,8 @@ class BudgetBook:
         if found is None:
             if len(self._by_place) >= MAX_PLACES:
                 self._by_place.clear()
-            found = self.index.matching(
+            backend = self.backends.get(place.backend_id)
+            found = self.matching(
                 Attributes(
                     department_id=place.department_id,
                     customer_id=place.customer_id,
@@ -102,10 +119,20 @@ class BudgetBook:
                     provider=place.provider,
                     model=place.model,
                     backend_id=place.backend_id,
-                    kind=self.backend_kinds.get(place.backend_id),
+                    kind=backend.kind if backend else None,
                 )
             )
             self._by_place[place] = found
+        return found
+
+    def matching(self, attributes: Attributes) -> list[BudgetTerms]:
+        """The budgets that cover a request: by its model's own name, or by its backend's."""
+        found = self.index.matching(attributes)
+        backend = self.backends.get(attributes.backend_id or 0)
+        if backend is not None and backend.model != attributes.model:
+            known = {terms.id for terms in found}
+            named = self.index.matching(replace(attributes, model=backend.model))
+            found += [terms for terms in named if terms.id not in known]
         return found
 
 
@@ -136,7 +163,8 @@ def forget_book(tenant_id: int) -> None:
 
 def _read(tenant_id: int, known: BudgetBook | None) -> BudgetBook:
     """The book as it stands; `known` again, with what it remembers, if nothing changed."""
-    parents = {d.id: d.parent_id for d in list_departments()}
+    departments = list_departments()
+    parents = {d.id: d.parent_id for d in departments}
     fingerprint = (
         *Budget.objects.aggregate(n=Count("id"), at=Max("changed_at")).values(),
         BudgetAmount.objects.aggregate(newest=Max("id"))["newest"],
@@ -145,17 +173,19 @@ def _read(tenant_id: int, known: BudgetBook | None) -> BudgetBook:
         get_tenant().time_zone,
         tuple(sorted(parents.items())),
     )
-    kinds: dict[int, str] = {}
-    if fingerprint[0]:
-        kinds = {backend.id: backend.kind for backend in list_backends()}
-    if known and known.fingerprint == fingerprint and known.backend_kinds == kinds:
+    backends = {
+        b.id: BackendTerms(b.id, b.key, b.provider, b.model, b.kind) for b in list_backends()
+    }
+    if known and known.fingerprint == fingerprint and known.backends == backends:
         return known
     budgets = {terms.id: terms for terms in list_terms()}
     return BudgetBook(
         tenant_id=tenant_id,
         fingerprint=fingerprint,
         budgets=budgets,
-        backend_kinds=kinds,
+        backends=backends,
+        backends_by_key={backend.key: backend for backend in backends.values()},
+        departments={d.code.lower(): d.id for d in departments},
         choices=_choices(),
         index=ScopeIndex([(terms.scope, terms) for terms in budgets.values()], parents),
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from django.db import connection
@@ -49,6 +49,7 @@ REPEATS: Final = timedelta(days=1)
 WAIT_S: Final = 0.02
 PATIENCE_S: Final = 1.5
 SWEEP_PORTION: Final = 500
+HoldStatus = Literal["open", "settled", "released", "expired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class HoldState:
     """A reservation as the journal has it."""
 
     decision_id: str
-    state: str
+    state: HoldStatus
     estimate_usd: Decimal
     settled_usd: Decimal | None
     expires_at: datetime
@@ -313,7 +314,7 @@ class _Attempt:
 def _places(
     book: BudgetBook, attributes: Attributes, now: datetime
 ) -> list[tuple[BudgetTerms, Period]]:
-    found = ((terms, terms.calendar.at(now)) for terms in book.index.matching(attributes))
+    found = ((terms, terms.calendar.at(now)) for terms in book.matching(attributes))
     return [(terms, period) for terms, period in found if period is not None]
 
 
@@ -393,7 +394,7 @@ def _end(
 def _state_of(hold: Hold) -> HoldState:
     return HoldState(
         decision_id=str(hold.decision_id),
-        state=hold.state,
+        state=cast("HoldStatus", hold.state),
         estimate_usd=hold.estimate_usd,
         settled_usd=hold.settled_usd,
         expires_at=hold.expires_at,

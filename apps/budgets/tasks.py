@@ -1,0 +1,43 @@
+"""Celery's door to the services: no logic here."""
+
+import logging
+
+from celery import shared_task
+from django.utils import timezone
+
+from apps.budgets.counters import CountersLost, forget_old_epochs
+from apps.budgets.holds import sweep
+from apps.budgets.rebuild import (
+    counters_of,
+    forget_counters,
+    prepare_counters,
+    refresh_limits,
+)
+from apps.tenants.selectors import list_tenant_ids
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task
+def keep_counters() -> None:
+    """End what has run out, prepare the periods to come, tell counters what they allow now."""
+    for tenant_id in list_tenant_ids():
+        now = timezone.now()
+        try:
+            while sweep(tenant_id, now=now):
+                pass
+            prepare_counters(tenant_id, now=now)
+            refresh_limits(tenant_id, now=now)
+        except CountersLost:
+            forget_counters(tenant_id)
+            logger.warning("tenant %s: budget counters are not there; they will be", tenant_id)
+
+
+@shared_task
+def forget_old_counters() -> None:
+    """Delete what lives of counters before the present one left behind."""
+    for tenant_id in list_tenant_ids():
+        try:
+            forget_old_epochs(counters_of(tenant_id, now=timezone.now()))
+        except CountersLost:
+            forget_counters(tenant_id)

@@ -1,0 +1,251 @@
+"""Decisions over HTTP: where the next request goes, and what is set aside for it."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, NoReturn
+
+from django.utils import timezone
+from ninja import Router, Schema
+from pydantic import ConfigDict, Field
+
+from apps.budgets.core.amounts import from_count
+from apps.budgets.errors import BudgetRefused, BudgetsUnknown, CapBroken, HoldNotFound
+from apps.budgets.holds import HoldState, HoldStatus, release, settle
+from apps.budgets.selectors import ScopeNames, decision_uuid
+from apps.pricing.core.estimates import CHARACTERS_PER_TOKEN
+from apps.pricing.core.money import plain_decimal
+from apps.routing.decisions import Decision, DecisionRequest, decide
+from apps.routing.errors import NoCandidate
+from apps.tenants.authentication import ApiRequest, KeyAuth
+from apps.tenants.problems import Problem
+from apps.tenants.scoping import tenant_scope
+
+router = Router(tags=["routing"])
+
+MAX_TOKENS = 1_000_000_000
+MAX_TEXT_CHARACTERS = 8_000_000
+MAX_CANDIDATES = 100
+NO_NUL = r"^[^\x00]*$"
+Tokens = Annotated[int, Field(strict=True, ge=0, le=MAX_TOKENS)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]
+Money = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,24})?$")]
+
+
+class DecisionIn(Schema):
+    """A request that is about to run. `request_id` makes it safe to ask twice.
+
+    `max_output_tokens` bounds the worst case, reasoning included; without candidates every backend
+    of the tenant is one.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    request_id: Name
+    department: Name | None = None
+    customer: Name | None = None
+    project: Name | None = None
+    tier: Name | None = None
+    task: Name | None = None
+    input_tokens: Tokens | None = None
+    input_text: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)] | None = None
+    max_output_tokens: Tokens
+    candidates: Annotated[list[Name], Field(max_length=MAX_CANDIDATES)] = []
+    reserve: bool = False
+
+
+class CandidateOut(Schema):
+    backend: str
+    kind: str
+    estimated_cost_usd: str
+
+
+class DecisionOut(Schema):
+    """`held_usd` is what is set aside until `expires_at`, or until the request's usage event with
+    this `decision_id` settles it. `alternatives`: the other candidates, cheapest first."""
+
+    decision_id: str
+    backend: str
+    estimated_cost_usd: str
+    held_usd: str
+    expires_at: datetime | None
+    policy_version: str | None
+    reasons: list[str]
+    alternatives: list[CandidateOut]
+
+
+class UsageIn(Schema):
+    model_config = ConfigDict(extra="forbid")
+
+    input_tokens: Tokens
+    output_tokens: Tokens
+
+
+class SettleIn(Schema):
+    """What the request cost: stands until its usage event comes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cost_usd: Money
+    usage: UsageIn | None = None
+
+
+class HoldOut(Schema):
+    decision_id: str
+    state: HoldStatus
+    estimated_cost_usd: str
+    settled_usd: str | None
+    expires_at: datetime
+
+
+@router.post("/routing/decisions", auth=KeyAuth("route"), response=DecisionOut)
+def make_decision(request: ApiRequest, body: DecisionIn) -> DecisionOut:
+    """Choose a backend; with `reserve`, set its worst case aside in every budget that covers it.
+
+    402 when no candidate fits every cap: the answer names each scope, its limit, spent and held.
+    """
+    if (body.input_tokens is None) == (body.input_text is None):
+        detail = "give exactly one of input_tokens and input_text"
+        raise Problem(422, "exactly_one", detail, field="input_tokens")
+    tokens = body.input_tokens
+    if tokens is None:
+        tokens = len(body.input_text or "") // CHARACTERS_PER_TOKEN
+    wanted = DecisionRequest(
+        request_id=body.request_id,
+        input_tokens=tokens,
+        max_output_tokens=body.max_output_tokens,
+        department=body.department,
+        customer=body.customer,
+        project=body.project,
+        candidates=tuple(body.candidates),
+        reserve=body.reserve,
+    )
+    try:
+        decision = decide(request.auth, wanted, now=timezone.now())
+    except NoCandidate as error:
+        raise _no_candidate(error) from error
+    except BudgetRefused as error:
+        raise _refused(request.auth.tenant_id, error) from error
+    except BudgetsUnknown as error:
+        raise Problem(
+            503,
+            "budgets_unknown",
+            "what is left of the budgets is not known just now, and nothing runs unseen; try again",
+        ) from error
+    return _decision_out(decision)
+
+
+@router.post("/routing/decisions/{decision_id}/settle", auth=KeyAuth("route"), response=HoldOut)
+def settle_decision(request: ApiRequest, decision_id: str, body: SettleIn) -> HoldOut:
+    """End a reservation at what the request cost, ahead of its usage event. Safe to repeat."""
+    tokens = body.usage.input_tokens + body.usage.output_tokens if body.usage else 0
+    cost_usd = Decimal(body.cost_usd)
+    try:
+        state = settle(
+            request.auth.tenant_id,
+            _uuid(decision_id),
+            cost_usd=cost_usd,
+            tokens=tokens,
+            now=timezone.now(),
+        )
+    except HoldNotFound as error:
+        _not_found(error)
+    return _hold_out(state)
+
+
+@router.post("/routing/decisions/{decision_id}/release", auth=KeyAuth("route"), response=HoldOut)
+def release_decision(request: ApiRequest, decision_id: str) -> HoldOut:
+    """End the reservation of a request that did not run. Safe to repeat."""
+    try:
+        state = release(request.auth.tenant_id, _uuid(decision_id), now=timezone.now())
+    except HoldNotFound as error:
+        _not_found(error)
+    return _hold_out(state)
+
+
+def _decision_out(decision: Decision) -> DecisionOut:
+    return DecisionOut(
+        decision_id=decision.decision_id,
+        backend=decision.backend,
+        estimated_cost_usd=plain_decimal(decision.estimate_usd),
+        held_usd=plain_decimal(decision.held_usd),
+        expires_at=decision.expires_at,
+        policy_version=None,
+        reasons=list(decision.reasons),
+        alternatives=[
+            CandidateOut(
+                backend=candidate.backend,
+                kind=candidate.kind,
+                estimated_cost_usd=plain_decimal(candidate.estimate_usd),
+            )
+            for candidate in decision.alternatives
+        ],
+    )
+
+
+def _hold_out(state: HoldState) -> HoldOut:
+    settled = state.settled_usd
+    return HoldOut(
+        decision_id=state.decision_id,
+        state=state.state,
+        estimated_cost_usd=plain_decimal(state.estimate_usd),
+        settled_usd=plain_decimal(settled) if settled is not None else None,
+        expires_at=state.expires_at,
+    )
+
+
+def _uuid(decision_id: str) -> str:
+    found = decision_uuid(decision_id)
+    if found is None:
+        detail = (
+            f"{decision_id[:100]!r} is no decision id; POST /api/v1/routing/decisions gives one"
+        )
+        raise Problem(404, "decision_not_found", detail, field="decision_id")
+    return str(found)
+
+
+def _not_found(error: HoldNotFound) -> NoReturn:
+    detail = f"decision {error.decision_id} reserved nothing, or is another tenant's"
+    raise Problem(404, "decision_not_found", detail, field="decision_id") from error
+
+
+def _no_candidate(error: NoCandidate) -> Problem:
+    if error.unpriced:
+        names = ", ".join(error.unpriced[:10])
+        detail = f"nobody prices {names}: what has no price is not reserved. Add a rate for it"
+    else:
+        detail = "the tenant has no backends yet; name candidates"
+    return Problem(422, "no_candidate", detail, field="candidates")
+
+
+def _refused(tenant_id: int, error: BudgetRefused) -> Problem:
+    with tenant_scope(tenant_id):
+        names = ScopeNames()
+        caps = [_cap(broken, names.of(broken.terms.scope)) for broken in error.broken]
+    first = caps[0]
+    detail = (
+        f"{first['backend']} would take {first['asked']} of {first['left']} {first['unit']} left"
+        f" of {first['name']} ({first['limit']} per {first['period']}, {first['spent']} spent,"
+        f" {first['held']} held); no other candidate fits its caps"
+    )
+    return Problem(402, "budget_exceeded", detail, caps=caps)
+
+
+def _cap(broken: CapBroken, scope: dict[str, str]) -> dict[str, object]:
+    def plain(count: int) -> str:
+        return plain_decimal(from_count(count, broken.terms.unit))
+
+    return {
+        "backend": broken.backend,
+        "budget_id": broken.terms.id,
+        "name": broken.terms.name,
+        "scope": scope,
+        "period": broken.terms.calendar.kind,
+        "period_start": broken.period.start.isoformat(),
+        "period_end": broken.period.end.isoformat(),
+        "unit": broken.terms.unit,
+        "limit": plain(broken.limit),
+        "spent": plain(broken.spent),
+        "held": plain(broken.held),
+        "left": plain(broken.left),
+        "asked": plain(broken.asked),
+    }

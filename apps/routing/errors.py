@@ -1,0 +1,12 @@
+"""Why no backend could be chosen."""
+
+from collections.abc import Sequence
+
+
+class NoCandidate(Exception):
+    """No backend to choose from: none is known, or none of those named has a price."""
+
+    def __init__(self, candidates: Sequence[str], unpriced: Sequence[str]) -> None:
+        super().__init__(f"none of {len(candidates)} candidates can be chosen")
+        self.candidates = tuple(candidates)
+        self.unpriced = tuple(unpriced)
