@@ -5,7 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, Literal, cast
@@ -102,6 +102,16 @@ class BudgetBook:
     choices: Choices
     index: ScopeIndex[BudgetTerms]
     _by_place: dict[Place, list[BudgetTerms]] = field(default_factory=dict)
+    _running: dict[int, Period] = field(default_factory=dict)
+
+    def running(self, terms: BudgetTerms, now: datetime) -> Period | None:
+        """The period that a moment falls in; remembered, because the next moment's is the same."""
+        period = self._running.get(terms.id)
+        if period is None or not period.contains(now):
+            period = terms.calendar.at(now)
+            if period is not None:
+                self._running[terms.id] = period
+        return period
 
     def of_place(self, place: Place) -> list[BudgetTerms]:
         """The budgets that spend in this place counts against."""
@@ -131,7 +141,7 @@ class BudgetBook:
         backend = self.backends.get(attributes.backend_id or 0)
         if backend is not None and backend.model != attributes.model:
             known = {terms.id for terms in found}
-            named = self.index.matching(replace(attributes, model=backend.model))
+            named = self.index.matching(attributes._replace(model=backend.model))
             found += [terms for terms in named if terms.id not in known]
         return found
 

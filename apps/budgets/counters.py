@@ -97,6 +97,43 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Every cap that would break."""
+
+    caps: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Set aside in every counter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """This request has a decision already."""
+
+    decision_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unready:
+    """A counter is not there yet, or is being filled."""
+
+    counter: CounterId
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A reservation: an amount of each counter."""
+
+    decision_id: str
+    request_id: str
+    amounts: Sequence[tuple[CounterId, int]]
+    expires_at: datetime
+    ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Filling:
     """What a counter is filled with."""
 
@@ -154,30 +191,31 @@ class Counters:
     def epoch(self) -> str:
         return self._epoch
 
-    def reserve(
-        self,
-        *,
-        decision_id: str,
-        request_id: str,
-        amounts: Sequence[tuple[CounterId, int]],
-        expires_at: datetime,
-        ttl_ms: int,
-    ) -> "Held | Seen | Unready | list[Refusal]":
-        """Set the amounts aside in every counter or in none."""
-        answer = self._run(
-            "reserve",
-            ["expiry", f"request:{request_id}", f"hold:{decision_id}"],
-            [_milliseconds(expires_at), ttl_ms, decision_id, *(amount for _, amount in amounts)],
-            counters=[counter for counter, _ in amounts],
-        )
-        if answer[0] == "held":
-            return Held()
-        if answer[0] == "seen":
-            return Seen(str(answer[1]))
-        if answer[0] == "unready":
-            return Unready(amounts[int(answer[1]) - 1][0])
-        numbers = [int(value) for value in answer[1:]]
-        return [Refusal(numbers[n] - 1, *numbers[n + 1 : n + 4]) for n in range(0, len(numbers), 4)]
+    def reserve(self, wanted: Sequence["Wanted"]) -> "list[Held | Seen | Unready | Refused]":
+        """Set aside each one's amounts in every counter or in none; all in one round trip, one
+        after the other."""
+        pipeline = client().pipeline(transaction=False)
+        sha = _scripts.sha["reserve"]
+        for each in wanted:
+            keys = [
+                _epoch_key(self.tenant_id),
+                f"{self._prefix}expiry",
+                f"{self._prefix}request:{each.request_id}",
+                f"{self._prefix}hold:{each.decision_id}",
+                *(self._key(counter) for counter, _ in each.amounts),
+            ]
+            pipeline.evalsha(
+                sha,
+                len(keys),
+                *keys,
+                self._epoch,
+                _milliseconds(each.expires_at),
+                each.ttl_ms,
+                each.decision_id,
+                *(amount for _, amount in each.amounts),
+            )
+        answers = _answered(lambda: pipeline.execute(raise_on_error=True))
+        return [_read(each, answer) for each, answer in zip(wanted, answers, strict=True)]
 
     def end_hold(
         self, decision_id: str, *, counted: Iterable[tuple[CounterId, int]] = (), ttl_ms: int = 1
@@ -303,6 +341,16 @@ class Counters:
         )
         return cast("list[str]", found)
 
+    def not_held(self, decision_ids: Sequence[str]) -> list[str]:
+        """Those of the decisions for which nothing is set aside."""
+        pipeline = client().pipeline(transaction=False)
+        for decision_id in decision_ids:
+            pipeline.exists(f"{self._prefix}hold:{decision_id}")
+        found = _answered(pipeline.execute) if decision_ids else []
+        if decision_ids and not self.is_current():
+            raise CountersLost
+        return [d for d, is_there in zip(decision_ids, found, strict=True) if not is_there]
+
     def is_current(self) -> bool:
         """Whether these are still the tenant's counters, on the server that they were made on."""
         return bool(_answered(lambda: client().get(_epoch_key(self.tenant_id))) == self._epoch)
@@ -333,23 +381,19 @@ class Counters:
         return cast("list[Any]", answer)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Set aside in every counter."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """This request has a decision already."""
-
-    decision_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unready:
-    """A counter is not there yet, or is being filled."""
-
-    counter: CounterId
+def _read(wanted: "Wanted", answer: list[Any]) -> "Held | Seen | Unready | Refused":
+    if answer[0] == "held":
+        return Held()
+    if answer[0] == "seen":
+        return Seen(str(answer[1]))
+    if answer[0] == "unready":
+        return Unready(wanted.amounts[int(answer[1]) - 1][0])
+    if answer[0] == "lost":
+        raise CountersLost
+    numbers = [int(value) for value in answer[1:]]
+    return Refused(
+        tuple(Refusal(numbers[n] - 1, *numbers[n + 1 : n + 4]) for n in range(0, len(numbers), 4))
+    )
 
 
 def find_counters(tenant_id: int) -> Counters | None:

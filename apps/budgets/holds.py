@@ -4,16 +4,18 @@ services.
 In this order: Redis decides, the journal in PostgreSQL is committed, Redis is asked whether it is
 still the same, the caller is answered. So an answer is always in the journal, and counters that are
 made anew from the journal hold it. What Redis holds and the journal does not know, nobody was told.
+Requests that arrive together go round together: one round trip, one commit.
 """
 
 import secrets
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, cast
 
 import msgspec
 from django.db import connection
@@ -29,8 +31,10 @@ from apps.budgets.counters import (
     CountersUnreachable,
     Held,
     Refusal,
+    Refused,
     Seen,
     Unready,
+    Wanted,
 )
 from apps.budgets.errors import BudgetRefused, BudgetsUnknown, CapBroken, HoldNotFound
 from apps.budgets.models import Hold
@@ -49,6 +53,7 @@ REPEATS: Final = timedelta(days=1)
 WAIT_S: Final = 0.02
 PATIENCE_S: Final = 1.5
 SWEEP_PORTION: Final = 500
+FORGOTTEN_AFTER: Final = timedelta(minutes=10)
 HoldStatus = Literal["open", "settled", "released", "expired"]
 
 
@@ -89,20 +94,6 @@ class HoldState:
     estimate_usd: Decimal
     settled_usd: Decimal | None
     expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A row of the journal."""
-
-    decision_id: str
-    request_id: str
-    admitted_at: datetime
-    expires_at: datetime
-    estimate_usd: Decimal
-    estimate_tokens: int
-    parts: str
-    request: str
 
 
 def reserve(
@@ -192,6 +183,21 @@ def sweep(tenant_id: int, *, now: datetime) -> int:
     return len(due)
 
 
+def release_forgotten(tenant_id: int, *, now: datetime) -> int:
+    """Release what the journal holds and the counters never got, long after it ran out: its caller
+    was told of an error. What a charge settled is settled here by the fold, well before."""
+    if not budget_book(tenant_id).budgets:
+        return 0
+    counters = counters_of(tenant_id, now=now)
+    with tenant_scope(tenant_id):
+        old = Hold.objects.filter(state="open", expires_at__lt=now - FORGOTTEN_AFTER)
+        ids = [str(found) for found in old.values_list("decision_id", flat=True)[:SWEEP_PORTION]]
+        forgotten = counters.not_held(ids)
+        return Hold.objects.filter(decision_id__in=forgotten, state="open").update(
+            state="released", ended_at=now
+        )
+
+
 def new_decision_id(now: datetime) -> uuid.UUID:
     """A UUID of version 7 (RFC 9562): ids of one time stand together in the journal's index."""
     milliseconds = int(now.timestamp() * 1000)
@@ -219,80 +225,54 @@ class _Attempt:
         self.ask = ask
         self.now = now
         self.expires_at = expires_at
+        self.is_written = False
         self.places = _places(book, ask.attributes, now)
         counts = {
             "usd": to_count(ask.estimate_usd, "usd"),
             "tokens": ask.tokens,
             "requests": 1,
         }
-        self.amounts = [
-            (CounterId.of(terms.id, period), counts[terms.unit]) for terms, period in self.places
-        ]
+        self.wanted = Wanted(
+            decision_id=decision_id,
+            request_id=request_id,
+            amounts=[
+                (CounterId.of(terms.id, period), counts[terms.unit])
+                for terms, period in self.places
+            ],
+            expires_at=expires_at,
+            ttl_ms=(expires_at + REPEATS - now) // timedelta(milliseconds=1),
+        )
 
     def run(self) -> "Reservation | list[CapBroken]":
         """Hold, write down, make sure; the caps that would break if it does not fit."""
-        is_written = False
         give_up_at = time.monotonic() + PATIENCE_S
         while True:
             try:
-                counters = counters_of(self.tenant_id, now=self.now)
-                outcome = self._hold(counters, give_up_at)
-                if isinstance(outcome, Seen) and outcome.decision_id != self.decision_id:
-                    return _repeated(self.tenant_id, self.request_id)
-                if isinstance(outcome, list):
-                    if is_written:
-                        self._take_back()
-                    return [self._explain(refusal) for refusal in outcome]
-                if not is_written:
-                    is_written = self._write_down()
-                    if not is_written:
-                        counters.end_hold(self.decision_id)
-                        return _repeated(self.tenant_id, self.request_id)
-                if counters.is_current():
-                    return _granted(self, is_held=True)
-                raise CountersLost
-            except CountersUnreachable:
-                if is_written:
-                    self._take_back()
-                raise
-            except CountersLost:
+                ((_, outcome),) = _rounds.submit(self.tenant_id, [self])
+            except CountersLost as error:
                 forget_counters(self.tenant_id)
-                if time.monotonic() > give_up_at:
-                    if is_written:
-                        self._take_back()
+                if isinstance(error, CountersUnreachable) or time.monotonic() > give_up_at:
+                    self._take_back()
                     raise
-
-    def _hold(self, counters: Counters, give_up_at: float) -> "Held | Seen | list[Refusal]":
-        while True:
-            outcome = counters.reserve(
-                decision_id=self.decision_id,
-                request_id=self.request_id,
-                amounts=self.amounts,
-                expires_at=self.expires_at,
-                ttl_ms=(self.expires_at + REPEATS - self.now) // timedelta(milliseconds=1),
-            )
-            if not isinstance(outcome, Unready):
-                return outcome
-            if time.monotonic() > give_up_at:
-                raise CountersLost
+                continue
+            if isinstance(outcome, Held):
+                return _granted(self, is_held=True)
+            if isinstance(outcome, Seen):
+                return _repeated(self.tenant_id, self.request_id)
+            if isinstance(outcome, Refused):
+                self._take_back()
+                return [self._explain(refusal) for refusal in outcome.caps]
             # Being filled by another, or a period that nobody has prepared.
+            if time.monotonic() > give_up_at:
+                self._take_back()
+                raise CountersLost
             if not prepare_counters(self.tenant_id, now=self.now):
                 time.sleep(WAIT_S)
 
-    def _write_down(self) -> bool:
-        entry = _Entry(
-            decision_id=self.decision_id,
-            request_id=self.request_id,
-            admitted_at=self.now,
-            expires_at=self.expires_at,
-            estimate_usd=self.ask.estimate_usd,
-            estimate_tokens=self.ask.tokens,
-            parts=_to_json(write_parts(self.amounts)),
-            request=_to_json({"backend": self.ask.backend}),
-        )
-        return not _journal.submit(self.tenant_id, [entry])
-
     def _take_back(self) -> None:
+        """What was written down before the counters were lost does not run."""
+        if not self.is_written:
+            return
         with tenant_scope(self.tenant_id):
             Hold.objects.filter(decision_id=self.decision_id, state="open").update(
                 state="released", ended_at=self.now
@@ -307,14 +287,14 @@ class _Attempt:
             limit=refusal.limit,
             spent=refusal.spent,
             held=refusal.held,
-            asked=self.amounts[refusal.place][1],
+            asked=self.wanted.amounts[refusal.place][1],
         )
 
 
 def _places(
     book: BudgetBook, attributes: Attributes, now: datetime
 ) -> list[tuple[BudgetTerms, Period]]:
-    found = ((terms, terms.calendar.at(now)) for terms in book.matching(attributes))
+    found = ((terms, book.running(terms, now)) for terms in book.matching(attributes))
     return [(terms, period) for terms, period in found if period is not None]
 
 
@@ -405,38 +385,78 @@ def _ttl_ms(expires_at: datetime, now: datetime) -> int:
     return (max(expires_at, now) + KEPT_AFTER - now) // timedelta(milliseconds=1)
 
 
-def _to_json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+def _go_round(
+    tenant_id: int, attempts: Sequence[_Attempt]
+) -> list[tuple[int, Held | Seen | Unready | Refused]]:
+    """One round trip to the counters for all, one commit for what they granted, one look whether
+    the counters are still the same. Raises CountersLost; then each tries again by itself."""
+    # The clock of whoever leads; it only matters if the counters must be rebuilt.
+    counters = counters_of(tenant_id, now=attempts[0].now)
+    outcomes = counters.reserve([attempt.wanted for attempt in attempts])
+    for n, (attempt, outcome) in enumerate(zip(attempts, outcomes, strict=True)):
+        if isinstance(outcome, Seen) and outcome.decision_id == attempt.decision_id:
+            outcomes[n] = Held()
+    held = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, Held)]
+    unwritten = [n for n in held if not attempts[n].is_written]
+    try:
+        written = _write_journal(tenant_id, [attempts[n] for n in unwritten])
+    except Exception:
+        _let_go(counters, [attempts[n].decision_id for n in unwritten])
+        raise
+    for n in unwritten:
+        attempt = attempts[n]
+        attempt.is_written = attempt.decision_id in written
+        if not attempt.is_written:
+            # Decided before, so long ago that the counters have forgotten.
+            counters.end_hold(attempt.decision_id)
+            outcomes[n] = Seen("")
+    if held and not counters.is_current():
+        raise CountersLost
+    return list(enumerate(outcomes))
+
+
+def _let_go(counters: Counters, decision_ids: Sequence[str]) -> None:
+    """The journal cannot be written: nobody is told that anything is held."""
+    with suppress(CountersLost):
+        for decision_id in decision_ids:
+            counters.end_hold(decision_id)
 
 
 _INSERT = """
 INSERT INTO budgets_hold (tenant_id, decision_id, request_id, state, admitted_at, expires_at,
     estimate_usd, estimate_tokens, parts, request)
-SELECT %s, d, r, 'open', a, e, u, t, p::jsonb, q::jsonb
-FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::numeric[],
-    %s::bigint[], %s::text[], %s::text[]) AS entry (d, r, a, e, u, t, p, q)
+SELECT %s, e.decision_id, e.request_id, 'open', e.admitted_at, e.expires_at, e.estimate_usd,
+    e.estimate_tokens, e.parts, e.request
+FROM jsonb_to_recordset(%s::jsonb) AS e (decision_id uuid, request_id text,
+    admitted_at timestamptz, expires_at timestamptz, estimate_usd numeric, estimate_tokens bigint,
+    parts jsonb, request jsonb)
 ON CONFLICT (tenant_id, request_id) DO NOTHING
 RETURNING decision_id::text
 """
 
 
-def _write_journal(tenant_id: int, entries: Sequence[_Entry]) -> list[tuple[int, bool]]:
-    """One commit; marks the entries whose request is in the journal already."""
-    columns = (
-        "decision_id",
-        "request_id",
-        "admitted_at",
-        "expires_at",
-        "estimate_usd",
-        "estimate_tokens",
-        "parts",
-        "request",
-    )
-    arrays = [[getattr(entry, column) for entry in entries] for column in columns]
+def _write_journal(tenant_id: int, attempts: Sequence[_Attempt]) -> set[str]:
+    """One commit; the decisions whose requests were not in the journal yet."""
+    if not attempts:
+        return set()
+    rows = [
+        {
+            "decision_id": attempt.decision_id,
+            "request_id": attempt.request_id,
+            "admitted_at": attempt.now,
+            "expires_at": attempt.expires_at,
+            "estimate_usd": attempt.ask.estimate_usd,
+            "estimate_tokens": attempt.ask.tokens,
+            "parts": write_parts(attempt.wanted.amounts),
+            "request": {"backend": attempt.ask.backend},
+        }
+        for attempt in attempts
+    ]
     with tenant_scope(tenant_id), connection.cursor() as cursor:
-        cursor.execute(_INSERT, [tenant_id, *arrays])
-        written = {row[0] for row in cursor.fetchall()}
-    return [(n, True) for n, entry in enumerate(entries) if entry.decision_id not in written]
+        cursor.execute(_INSERT, [tenant_id, msgspec.json.encode(rows).decode()])
+        return {row[0] for row in cursor.fetchall()}
 
 
-_journal: GroupCommit[int, _Entry, bool] = GroupCommit(_write_journal, max_rows=1000, leaders=2)
+_rounds: GroupCommit[int, _Attempt, Held | Seen | Unready | Refused] = GroupCommit(
+    _go_round, max_rows=500, leaders=2
+)

@@ -132,7 +132,7 @@ def count_commits(book: BudgetBook, charges: Sequence[CommitCharge]) -> list[Com
         moment = admission.admitted_at if admission else charge.quarter_hour
         adds = sums.setdefault(charge.commit_number, defaultdict(Decimal))
         for terms in book.of_place(charge.place):
-            period = terms.calendar.at(moment)
+            period = book.running(terms, moment)
             if period is not None:
                 counter = CounterId.of(terms.id, period)
                 value = measured(charge.volume, terms.unit)

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from apps.budgets.counters import CountersLost, forget_old_epochs
-from apps.budgets.holds import sweep
+from apps.budgets.holds import release_forgotten, sweep
 from apps.budgets.rebuild import (
     counters_of,
     forget_counters,
@@ -26,6 +26,7 @@ def keep_counters() -> None:
         try:
             while sweep(tenant_id, now=now):
                 pass
+            release_forgotten(tenant_id, now=now)
             prepare_counters(tenant_id, now=now)
             refresh_limits(tenant_id, now=now)
         except CountersLost:

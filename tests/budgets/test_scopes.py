@@ -1,7 +1,5 @@
 """Which budgets a request counts against."""
 
-from dataclasses import astuple, replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,8 +30,8 @@ def covers(scope: Scope, attributes: Attributes) -> bool:
     if scope.department_id is not None:
         if scope.department_id not in lines[attributes.department_id]:
             return False
-        scope = replace(scope, department_id=None)
-    pairs = zip(astuple(scope), astuple(attributes), strict=True)
+        scope = scope._replace(department_id=None)
+    pairs = zip(scope, attributes, strict=True)
     return all(wanted is None or wanted == value for wanted, value in pairs)
 
 

@@ -7,14 +7,12 @@ names) and a department above it, however many budgets there are.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, fields
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 BudgetT = TypeVar("BudgetT")
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """The fields that must agree; None does not matter. All None is the tenant."""
 
     department_id: int | None = None
@@ -29,7 +27,7 @@ class Scope:
     @property
     def shape(self) -> tuple[int, ...]:
         """The places of the fields that are named."""
-        return tuple(n for n, value in enumerate(astuple(self)) if value is not None)
+        return tuple(n for n, value in enumerate(self) if value is not None)
 
     @property
     def chosen_by_route(self) -> bool:
@@ -37,8 +35,7 @@ class Scope:
         return any(v is not None for v in (self.provider, self.model, self.backend_id, self.kind))
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What a request or a charge is about; None where it does not say."""
 
     department_id: int | None = None
@@ -51,7 +48,7 @@ class Attributes:
     kind: str | None = None
 
 
-_DEPARTMENT = [f.name for f in fields(Scope)].index("department_id")
+_DEPARTMENT: Final = Scope._fields.index("department_id")
 
 
 class ScopeIndex(Generic[BudgetT]):
@@ -63,21 +60,19 @@ class ScopeIndex(Generic[BudgetT]):
         self._parents = parents
         self._shapes: dict[tuple[int, ...], dict[tuple[Any, ...], list[BudgetT]]] = {}
         for scope, budget in budgets:
-            values = astuple(scope)
             found = self._shapes.setdefault(scope.shape, defaultdict(list))
-            found[tuple(values[n] for n in scope.shape)].append(budget)
+            found[tuple(scope[n] for n in scope.shape)].append(budget)
 
     def matching(self, attributes: Attributes) -> list[BudgetT]:
         """Every budget whose scope covers these attributes."""
-        values = astuple(attributes)
         found: list[BudgetT] = []
         for shape, budgets in self._shapes.items():
-            if _DEPARTMENT in shape:
+            if shape[:1] == (_DEPARTMENT,):
                 for department_id in self._line(attributes.department_id):
-                    place = (department_id, *values[_DEPARTMENT + 1 :])
+                    place = (department_id, *attributes[_DEPARTMENT + 1 :])
                     found += budgets.get(tuple(place[n] for n in shape), ())
             else:
-                found += budgets.get(tuple(values[n] for n in shape), ())
+                found += budgets.get(tuple(attributes[n] for n in shape), ())
         return found
 
     def _line(self, department_id: int | None) -> list[int]:
