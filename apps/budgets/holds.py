@@ -24,9 +24,8 @@ from apps.budgets.book import BudgetBook, BudgetTerms, budget_book
 from apps.budgets.core.amounts import to_count
 from apps.budgets.core.periods import Period
 from apps.budgets.core.scopes import Attributes
-from apps.budgets.counters import (
+from apps.budgets.counter_types import (
     CounterId,
-    Counters,
     CountersLost,
     CountersUnreachable,
     Held,
@@ -36,10 +35,11 @@ from apps.budgets.counters import (
     Unready,
     Wanted,
 )
+from apps.budgets.counters import Counters
 from apps.budgets.errors import BudgetRefused, BudgetsUnknown, CapBroken, HoldNotFound
 from apps.budgets.models import Hold
 from apps.budgets.rebuild import (
-    KEPT_AFTER,
+    counted_ttl_ms,
     counters_of,
     forget_counters,
     prepare_counters,
@@ -52,8 +52,6 @@ from apps.usage.group_commit import GroupCommit
 REPEATS: Final = timedelta(days=1)
 WAIT_S: Final = 0.02
 PATIENCE_S: Final = 1.5
-SWEEP_PORTION: Final = 500
-FORGOTTEN_AFTER: Final = timedelta(minutes=10)
 HoldStatus = Literal["open", "settled", "released", "expired"]
 
 
@@ -156,46 +154,6 @@ def settle(
 def release(tenant_id: int, decision_id: str, *, now: datetime) -> HoldState:
     """End a hold of a request that did not run. A charge that comes all the same counts."""
     return _end(tenant_id, decision_id, "released", lambda _: [], settled_usd=None, now=now)
-
-
-def sweep(tenant_id: int, *, now: datetime) -> int:
-    """End the holds that have run out, at their estimate; returns how many."""
-    if not budget_book(tenant_id).budgets:
-        return 0
-    counters = counters_of(tenant_id, now=now)
-    due = counters.expired(now, SWEEP_PORTION)
-    if not due:
-        return 0
-    with tenant_scope(tenant_id):
-        holds = {
-            str(hold.decision_id): hold
-            for hold in Hold.objects.select_for_update().filter(decision_id__in=due)
-        }
-        for hold in holds.values():
-            if hold.state == "open":
-                hold.state, hold.ended_at, hold.counted_parts = "expired", now, hold.parts
-        Hold.objects.bulk_update(list(holds.values()), ["state", "ended_at", "counted_parts"])
-    for decision_id in due:
-        # Without an entry in the journal the caller never heard of it: nothing ran.
-        hold_or_none = holds.get(decision_id)
-        parts = (hold_or_none.counted_parts or ()) if hold_or_none else ()
-        counters.end_hold(decision_id, counted=read_parts(parts), ttl_ms=_ttl_ms(now, now))
-    return len(due)
-
-
-def release_forgotten(tenant_id: int, *, now: datetime) -> int:
-    """Release what the journal holds and the counters never got, long after it ran out: its caller
-    was told of an error. What a charge settled is settled here by the fold, well before."""
-    if not budget_book(tenant_id).budgets:
-        return 0
-    counters = counters_of(tenant_id, now=now)
-    with tenant_scope(tenant_id):
-        old = Hold.objects.filter(state="open", expires_at__lt=now - FORGOTTEN_AFTER)
-        ids = [str(found) for found in old.values_list("decision_id", flat=True)[:SWEEP_PORTION]]
-        forgotten = counters.not_held(ids)
-        return Hold.objects.filter(decision_id__in=forgotten, state="open").update(
-            state="released", ended_at=now
-        )
 
 
 def new_decision_id(now: datetime) -> uuid.UUID:
@@ -361,7 +319,7 @@ def _end(
         hold.save(update_fields=["state", "ended_at", "settled_usd", "counted_parts"])
     try:
         counters = counters_of(tenant_id, now=now)
-        ttl_ms = _ttl_ms(hold.expires_at, now)
+        ttl_ms = counted_ttl_ms(hold.expires_at, now)
         if was == "expired":
             counters.recount(decision_id, parts, ttl_ms=ttl_ms)
         else:
@@ -379,10 +337,6 @@ def _state_of(hold: Hold) -> HoldState:
         settled_usd=hold.settled_usd,
         expires_at=hold.expires_at,
     )
-
-
-def _ttl_ms(expires_at: datetime, now: datetime) -> int:
-    return (max(expires_at, now) + KEPT_AFTER - now) // timedelta(milliseconds=1)
 
 
 def _go_round(

@@ -19,15 +19,8 @@ from django.db.models import Q
 from apps.budgets.book import BudgetBook, budget_book, forget_book, live_periods
 from apps.budgets.core.amounts import carried_over, to_count
 from apps.budgets.core.periods import Period
-from apps.budgets.counters import (
-    CounterId,
-    Counters,
-    CountersLost,
-    CountersUnreachable,
-    Filling,
-    begin_epoch,
-    find_counters,
-)
+from apps.budgets.counter_types import CounterId, CountersLost, CountersUnreachable, Filling
+from apps.budgets.counters import Counters, begin_epoch, find_counters
 from apps.budgets.models import Hold
 from apps.budgets.spent import (
     count_commits,
@@ -225,10 +218,15 @@ def _restore_holds(counters: Counters, pending: Sequence[CommitCharge], *, now: 
             decision_id=str(hold.decision_id),
             request_id=hold.request_id,
             expires_at=hold.expires_at,
-            ttl_ms=_milliseconds(max(hold.expires_at, now) + KEPT_AFTER - now),
+            ttl_ms=counted_ttl_ms(hold.expires_at, now),
             is_held=is_held,
             parts=read_parts(hold.parts if is_held else hold.counted_parts or ()),
         )
+
+
+def counted_ttl_ms(expires_at: datetime, now: datetime) -> int:
+    """How long the counters remember what is counted in place of a charge."""
+    return (max(expires_at, now) + KEPT_AFTER - now) // timedelta(milliseconds=1)
 
 
 def _milliseconds(length: timedelta) -> int:
@@ -238,6 +236,7 @@ def _milliseconds(length: timedelta) -> int:
 __all__ = [
     "CountersLost",
     "CountersUnreachable",
+    "counted_ttl_ms",
     "counters_of",
     "forget_counters",
     "look_for_counters",

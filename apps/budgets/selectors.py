@@ -9,7 +9,7 @@ from apps.budgets.book import BudgetTerms, budget_book, live_periods
 from apps.budgets.core.amounts import from_count
 from apps.budgets.core.periods import Period
 from apps.budgets.core.scopes import Scope
-from apps.budgets.counters import CounterId, CountersLost
+from apps.budgets.counter_types import CounterId, CountersLost
 from apps.budgets.models import Hold
 from apps.budgets.rebuild import counters_of, forget_counters, read_limits
 from apps.budgets.spent import (

@@ -12,7 +12,8 @@ from apps.budgets.book import OnLimit, forget_book
 from apps.budgets.core.amounts import MAX_AMOUNT, Unit
 from apps.budgets.core.periods import PeriodKind
 from apps.budgets.errors import InvalidBudgetInput
-from apps.budgets.holds import release, reserve, settle, sweep
+from apps.budgets.expiry import sweep
+from apps.budgets.holds import release, reserve, settle
 from apps.budgets.models import Budget, BudgetAmount, BudgetSettings, BudgetTopUp
 from apps.pricing.core.money import plain_decimal
 from apps.pricing.selectors import list_backends

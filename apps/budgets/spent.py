@@ -18,7 +18,7 @@ from django.db.models import Sum
 from apps.budgets.book import BudgetBook
 from apps.budgets.core.amounts import Unit
 from apps.budgets.core.periods import Period
-from apps.budgets.counters import Amount, CounterId
+from apps.budgets.counter_types import Amount, CounterId
 from apps.budgets.models import Carry, Hold
 from apps.pricing.core.money import EXACT
 from apps.tenants.selectors import get_tenant

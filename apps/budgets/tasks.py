@@ -5,8 +5,9 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from apps.budgets.counters import CountersLost, forget_old_epochs
-from apps.budgets.holds import release_forgotten, sweep
+from apps.budgets.counter_types import CountersLost
+from apps.budgets.counters import forget_old_epochs
+from apps.budgets.expiry import release_forgotten, sweep
 from apps.budgets.rebuild import (
     counters_of,
     forget_counters,

@@ -12,7 +12,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.budgets.book import budget_book
-from apps.budgets.counters import Counters, CountersLost, CountersUnreachable
+from apps.budgets.counter_types import CountersLost, CountersUnreachable
+from apps.budgets.counters import Counters
 from apps.budgets.models import Carry, Hold
 from apps.budgets.rebuild import forget_counters, look_for_counters
 from apps.budgets.spent import (

@@ -7,7 +7,7 @@ from typing import Any
 
 from apps.budgets.book import BudgetTerms, budget_book
 from apps.budgets.core.scopes import Attributes
-from apps.budgets.counters import Balance, CounterId
+from apps.budgets.counter_types import Balance, CounterId
 from apps.budgets.holds import Ask, Reservation, reserve
 from apps.budgets.rebuild import counters_of, prepare_counters
 from apps.budgets.services import BudgetTermsInput, create_budget

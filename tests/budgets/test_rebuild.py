@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from apps.budgets.counters import CountersLost, client, find_counters, forget_old_epochs
+from apps.budgets.counter_types import CountersLost
+from apps.budgets.counters import client, find_counters, forget_old_epochs
 from apps.budgets.errors import BudgetRefused
-from apps.budgets.holds import settle, sweep
+from apps.budgets.expiry import sweep
+from apps.budgets.holds import settle
 from apps.budgets.rebuild import counters_of, forget_counters, refresh_limits
 from apps.budgets.services import add_top_up, archive_budget, change_amount, change_budget
 from apps.budgets.spent import read_spent
