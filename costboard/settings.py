@@ -7,6 +7,11 @@ COSTBOARD_DATA_DIR  where the embedded services live when those URLs are unset
 SECRET_KEY          signs sessions; made once and kept in the data folder when unset
 ALLOWED_HOSTS       comma-separated host names; default: loopback
 COSTBOARD_SECURE    "1" behind TLS: secure cookies and HSTS
+COSTBOARD_URL       how people reach this installation, for links in alerts: https://costs.example.com
+COSTBOARD_ALERT_ALLOW  networks and hosts beside the Internet that alerts may reach, comma-separated
+EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_TLS (starttls, tls or none),
+EMAIL_FROM          the mail server for alerts; without EMAIL_HOST, e-mails are written as files
+                    into mail/ of the data folder
 """
 
 import os
@@ -155,6 +160,19 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 3600},
     },
 }
+
+PUBLIC_URL = os.environ.get("COSTBOARD_URL", "").rstrip("/")
+ALERT_ALLOW = os.environ.get("COSTBOARD_ALERT_ALLOW", "")
+EMAIL_HOST = os.environ.get("EMAIL_HOST", "")
+EMAIL_TLS = os.environ.get("EMAIL_TLS", "starttls")
+EMAIL_PORT = int(os.environ.get("EMAIL_PORT") or (465 if EMAIL_TLS == "tls" else 587))
+EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS, EMAIL_USE_SSL = EMAIL_TLS == "starttls", EMAIL_TLS == "tls"
+EMAIL_TIMEOUT = 10
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
+EMAIL_FILE_PATH = None if EMAIL_HOST else DATA_DIR / "mail"
+DEFAULT_FROM_EMAIL = os.environ.get("EMAIL_FROM", "costboard@localhost")
 
 AUTH_USER_MODEL = "tenants.User"
 LOGIN_URL = "login"
