@@ -148,6 +148,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "deliver-alerts": {
+        "task": "apps.alerts.tasks.deliver_alerts",
+        "schedule": 2.0,
+        "options": {"expires": 5},
+    },
     # Each hour closes within minutes of its end; between, late usage closes it again.
     "close-hardware-hours": {
         "task": "apps.usage.tasks.close_hardware_hours",

@@ -17,6 +17,7 @@ from apps.alerts.channel_rows import (
     schedule_of,
 )
 from apps.alerts.channels import (
+    AddedChannel,
     ChannelSettings,
     add_channel,
     change_channel,
@@ -43,6 +44,7 @@ from apps.alerts.models import Alert, Channel, Delivery
 from apps.tenants.selectors import get_tenant
 
 __all__ = [
+    "AddedChannel",
     "ChannelSettings",
     "Severity",
     "add_channel",

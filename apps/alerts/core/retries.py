@@ -37,7 +37,7 @@ def outcome_of_status(status: int) -> Outcome:
 def retry_delay_s(attempt: int, *, chance: float) -> float:
     """Seconds from the end of attempt 1, 2, ... to the next: 10, 40, 160, ... at most six hours,
     spread by a quarter either way. `chance` is from 0 to before 1."""
-    delay_s = min(FIRST_DELAY_S * FACTOR ** (attempt - 1), MAX_DELAY_S)
+    delay_s: int = min(FIRST_DELAY_S * FACTOR ** (attempt - 1), MAX_DELAY_S)
     return delay_s * (0.75 + chance / 2)
 
 
