@@ -9,6 +9,7 @@ from django.views.defaults import page_not_found
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
+from apps.alerts.api import router as alerts_router
 from apps.pricing.api import router as pricing_router
 from apps.routing.api import router as routing_router
 from apps.tenants.api import router as tenants_router
@@ -34,6 +35,7 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 api.add_router("/api/v1", tenants_router)
+api.add_router("/api/v1", alerts_router)
 api.add_router("/api/v1", pricing_router)
 api.add_router("/api/v1", usage_router)
 api.add_router("/api/v1", hardware_router)

@@ -217,6 +217,9 @@ def _check_quiet_hours(settings: ChannelSettings) -> None:
         raise InvalidChannelError(
             "quiet hours have a start and an end", field="quiet_from" if ends else "quiet_until"
         )
+    for name, at in (("quiet_from", begins), ("quiet_until", ends)):
+        if at is not None and at.tzinfo is not None:
+            raise InvalidChannelError("a quiet hour is of the channel's own clocks", field=name)
     if begins is not None and begins == ends:
         raise InvalidChannelError("quiet hours end when they start", field="quiet_until")
 

@@ -29,6 +29,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("hardware", "Hardware"),
             ("hardware-comparison", "Local against cloud"),
             ("keys", "Keys"),
+            ("alerts", "Alerts"),
         ),
     ),
 )
@@ -47,6 +48,13 @@ PART_OF = {
     "start-repricing": "repricing",
     "undo-repricing": "repricing",
     "set-books": "repricing",
+    "alert-log": "alerts",
+    "new-channel": "alerts",
+    "channel": "alerts",
+    "test-channel": "alerts",
+    "switch-channel": "alerts",
+    "rotate-channel": "alerts",
+    "remove-channel": "alerts",
 }
 
 

@@ -7,7 +7,7 @@ from django.shortcuts import redirect, render
 
 from apps.dashboards.onboarding import first_event_context
 from apps.dashboards.page import PageRequest, changing, page
-from apps.tenants.core.access import SCOPES
+from apps.tenants.core.access import ROUTER_SCOPES, SCOPES
 from apps.tenants.errors import InvalidTenantInputError
 from apps.tenants.selectors import list_api_keys
 from apps.tenants.services import issue_api_key, revoke_api_key
@@ -17,6 +17,7 @@ SCOPE_WORDS = {
     "ingest": "post usage events",
     "route": "ask where to send requests, and reserve money",
     "read": "read spend, prices and budgets",
+    "manage": "change settings, as an admin does",
 }
 
 
@@ -26,7 +27,7 @@ def _context(request: PageRequest, **more: Any) -> dict[str, Any]:
         "active_keys": [key for key in every if key.revoked_at is None],
         "revoked_keys": [key for key in every if key.revoked_at is not None],
         "scopes": [(scope, SCOPE_WORDS[scope]) for scope in SCOPES],
-        "chosen_scopes": list(SCOPES),
+        "chosen_scopes": list(ROUTER_SCOPES),
         "tenant": request.tenant,
     } | more
 

@@ -138,7 +138,8 @@ class ApiKey(TenantModel):
     class Meta(TenantModel.Meta):
         constraints = [
             models.CheckConstraint(
-                condition=Q(scopes__contained_by=["ingest", "route", "read"]) & ~Q(scopes=[]),
+                condition=Q(scopes__contained_by=["ingest", "route", "read", "manage"])
+                & ~Q(scopes=[]),
                 name="api_key_scopes_known",
             )
         ]

@@ -45,6 +45,7 @@ def start_worker(
     running: list[subprocess.Popen[bytes]] = []
     environment = os.environ | {
         "COSTBOARD_ALERT_ALLOW": "127.0.0.1",
+        "COSTBOARD_URL": "https://costs.example",
         "EMAIL_HOST": "127.0.0.1",
         "EMAIL_PORT": str(mail.port),
         "EMAIL_TLS": "none",
@@ -67,6 +68,13 @@ def start_worker(
         kill(process)
 
 
+@pytest.fixture
+def hooked(hook: Hook, receiver: HttpReceiver) -> HttpReceiver:
+    """The receiver, with a channel to it."""
+    hook()
+    return receiver
+
+
 def kill(process: subprocess.Popen[bytes]) -> None:
     for pid in [process.pid, *(child for child, _ in descendants(process.pid))]:
         try:
@@ -77,28 +85,26 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def test_webhook_of_a_killed_worker_goes_again_under_the_same_id(
-    hook: Hook,
     tell: Tell,
-    receiver: HttpReceiver,
+    hooked: HttpReceiver,
     states: Callable[[], dict[str, str]],
     start_worker: Callable[[], subprocess.Popen[bytes]],
     tenant: TenantInfo,
 ) -> None:
     go_on = threading.Event()
-    receiver.before_answer = lambda: bool(go_on.wait(timeout=60)) and None
-    hook()
+    hooked.before_answer = lambda: bool(go_on.wait(timeout=60)) and None
     worker = start_worker()
     tell(now=datetime.now(UTC))
-    wait_until(lambda: bool(receiver.requests), limit_s=60, what="the worker is sending")
+    wait_until(lambda: bool(hooked.requests), limit_s=60, what="the worker is sending")
     kill(worker)
     assert states() == {"finding:1": "sending"}
     go_on.set()
     assert deliver_due(now=datetime.now(UTC)) == 0
     assert deliver_due(now=datetime.now(UTC) + AFTER_THE_LEASE) == 1
     assert states() == {"finding:1": "sent"}
-    assert len(receiver.requests) == 2
-    assert len(set(receiver.ids)) == 1
-    assert receiver.requests[0].body == receiver.requests[1].body
+    assert len(hooked.requests) == 2
+    assert len(set(hooked.ids)) == 1
+    assert hooked.requests[0].body == hooked.requests[1].body
     with tenant_scope(tenant.id):
         tries = DeliveryAttempt.objects.order_by("number").values_list("outcome", "error")
         assert list(tries) == [("unknown", "the worker stopped while it was sending"), ("sent", "")]
@@ -140,17 +146,15 @@ def test_mail_of_a_killed_worker_is_not_sent_twice(
 
 
 def test_what_was_raised_while_no_worker_ran_is_sent_by_the_next(
-    hook: Hook,
     tell: Tell,
-    receiver: HttpReceiver,
+    hooked: HttpReceiver,
     states: Callable[[], dict[str, str]],
     start_worker: Callable[[], subprocess.Popen[bytes]],
 ) -> None:
-    hook()
     for number in range(5):
         tell(f"finding:{number}", now=datetime.now(UTC))
     kill(start_worker())
     start_worker()
-    wait_until(lambda: len(receiver.requests) >= 5, limit_s=90, what="all five are sent")
+    wait_until(lambda: len(hooked.requests) >= 5, limit_s=90, what="all five are sent")
     wait_until(lambda: set(states().values()) == {"sent"}, limit_s=90, what="all are marked sent")
-    assert len(set(receiver.ids)) == 5
+    assert len(set(hooked.ids)) == 5

@@ -6,10 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-Scope = Literal["ingest", "route", "read"]
+Scope = Literal["ingest", "route", "read", "manage"]
 Role = Literal["viewer", "admin", "owner"]
 
-SCOPES: tuple[Scope, ...] = ("ingest", "route", "read")
+SCOPES: tuple[Scope, ...] = ("ingest", "route", "read", "manage")
+# What a router needs; `manage` changes settings, and is for the scripts of admins.
+ROUTER_SCOPES: tuple[Scope, ...] = ("ingest", "route", "read")
 ROLES: tuple[Role, ...] = ("viewer", "admin", "owner")
 KEY_PREFIX = "cb_"
 SHOWN_PREFIX_LENGTH = len(KEY_PREFIX) + 6

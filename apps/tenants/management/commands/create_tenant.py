@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
 
-from apps.tenants.core.access import SCOPES
+from apps.tenants.core.access import ROUTER_SCOPES
 from apps.tenants.errors import TenantsError
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import find_user_id
@@ -41,7 +41,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         with tenant_scope(tenant_id):
             add_member(user_id=user_id, role="owner", now=now)
-            secret = issue_api_key(name="first router", scopes=SCOPES, actor=email, now=now)
+            secret = issue_api_key(name="first router", scopes=ROUTER_SCOPES, actor=email, now=now)
         self.stdout.write(f"tenant {tenant_id}: {options['name']}, owner {email}")
         self.stdout.write(f"API key (shown once): {secret}")
 
