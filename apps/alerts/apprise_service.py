@@ -186,7 +186,8 @@ def _plugin(url: str) -> Any:
 def _apprise() -> ModuleType:
     import apprise
 
-    # Its debug lines carry whole URLs with their tokens: they are listened to, never written.
+    # Debug lines carry whole URLs with their tokens: apprise's are listened to, none is written.
+    logging.getLogger("urllib3").setLevel(logging.INFO)
     logger = logging.getLogger("apprise")
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
