@@ -1,5 +1,6 @@
 """The processes of a running demo: web, Celery worker and beat, live stream."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ WEB_KILL_AFTER_SECONDS = 4
 
 def demo_children(data_dir: Path, port: int, *, live: bool) -> list[ChildSpec]:
     """In the order in which they start; they stop the other way round."""
-    children = [web(port), worker(), beat(data_dir)]
+    children = [web(port), worker(port), beat(data_dir)]
     return [*children, live_stream(port)] if live else children
 
 
@@ -32,7 +33,9 @@ def web(port: int) -> ChildSpec:
     )
 
 
-def worker() -> ChildSpec:
+def worker(port: int) -> ChildSpec:
+    """It sends alerts, whose links lead to this web server unless the operator says otherwise."""
+    url = os.environ.get("COSTBOARD_URL") or f"http://{HOST}:{port}"
     return ChildSpec(
         "worker",
         [
@@ -41,6 +44,7 @@ def worker() -> ChildSpec:
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),
             *("--loglevel", "WARNING"),
         ],
+        env={"COSTBOARD_URL": url},
     )
 
 
