@@ -69,7 +69,11 @@ def _answer(shown: Sequence[AlertInfo]) -> str:
     untold = sum(not row.deliveries for row in shown)
     parts = [f"Of the newest {len(shown)}" if len(shown) > 1 else "Of the one alert"]
     parts.append(f"{untold} went to nobody" if untold else "each went to somebody")
-    parts.append(f"{failed} messages did not surely arrive" if failed else "none was lost")
+    if failed:
+        many = "1 message" if failed == 1 else f"{failed} messages"
+        parts.append(f"{many} did not surely arrive")
+    else:
+        parts.append("none was lost")
     return f"{parts[0]}, {parts[1]} and {parts[2]}."
 
 
