@@ -119,7 +119,9 @@ def _post(
         response = connection.getresponse()
         return _read(response)
     except (OSError, HTTPException) as error:
-        return SendResult("retry", f"no answer: {_words(error)}")
+        is_late = time.monotonic() >= deadline
+        why = "it took too long" if is_late else _words(error)
+        return SendResult("retry", f"no answer: {why}")
     finally:
         watch.cancel()
         connection.close()

@@ -1,7 +1,7 @@
 """What alert tests share: receivers that may be reached, and channels to them."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -9,12 +9,26 @@ import pytest
 from pytest_django import Settings
 
 from apps.alerts.models import Delivery
+from apps.alerts.outbox import list_tenants_with_due_alerts
 from apps.alerts.services import AddedChannel, ChannelSettings, Severity, add_channel, raise_alert
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
 from tests.alerts.receivers import HttpReceiver, http_receiver
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers(request: pytest.FixtureRequest) -> None:
+    """Delivery looks across tenants: what earlier tests left waiting is not to be sent in this."""
+    if "database" not in request.fixturenames:
+        return
+    request.getfixturevalue("database")
+    for tenant_id in list_tenants_with_due_alerts(NOW + timedelta(days=3650)):
+        with tenant_scope(tenant_id):
+            Delivery.objects.filter(state__in=["pending", "held", "sending"]).update(
+                state="dropped", leased_until=None, ended_at=NOW
+            )
 
 
 @pytest.fixture
