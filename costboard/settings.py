@@ -153,6 +153,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 2.0,
         "options": {"expires": 5},
     },
+    "continue-imports": {
+        "task": "apps.usage.tasks.continue_imports",
+        "schedule": 1.0,
+        "options": {"expires": 5},
+    },
     # Each hour closes within minutes of its end; between, late usage closes it again.
     "close-hardware-hours": {
         "task": "apps.usage.tasks.close_hardware_hours",

@@ -136,6 +136,19 @@ def ensure_partitions(first: datetime, last: datetime) -> int:
         return int(cursor.fetchone()[0])
 
 
+def fingerprint_of(event: UsageEvent) -> tuple[str, int]:
+    """(identity as hex, content hash) of an event as `write_commit` writes them."""
+    identity = hashlib.blake2b(f"{event.source}\0{event.event_id}".encode(), digest_size=16)
+    said = msgspec.msgpack.encode(event, order="deterministic")
+    digest = hashlib.blake2b(said, digest_size=7).digest()
+    return identity.hexdigest(), int.from_bytes(digest, signed=True) << 8 | event.door
+
+
+def is_same_report(stands: int, content: int) -> bool:
+    """Whether content hashes of one identity agree, as SEEN_BEFORE compares them."""
+    return stands == content or (stands & 255) != (content & 255)
+
+
 # COPY's text format: tab, newline and backslash are its own.
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 

@@ -1,6 +1,6 @@
 """The only writer of usage. Ingest reads as a list of steps; the parts stand beside this file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +20,7 @@ from apps.usage.ledger import (
     MAX_ROWS_PER_COMMIT,
     Seen,
     StagedEvent,
+    Written,
     ensure_partitions,
     write_commit,
 )
@@ -34,6 +35,7 @@ from apps.usage.slices import Dimensions, Slice, SliceCache, dimensions_of, inte
 from apps.usage.watching import after_commit, before_commit
 
 __all__ = [
+    "CommitGroup",
     "IngestOutcome",
     "Reconciliation",
     "fold_pending",
@@ -42,6 +44,7 @@ __all__ = [
     "ingest_events",
     "prepare_partitions",
     "reconcile_usage",
+    "write_group",
 ]
 
 PARTITIONS_AHEAD = timedelta(days=92)
@@ -64,11 +67,18 @@ class IngestOutcome(msgspec.Struct, frozen=True, kw_only=True):
     rejected: list[Rejection]
 
 
-def ingest_events(key: KeyIdentity, parsed: Parsed, *, now: datetime) -> IngestOutcome:
+# Writes rows of one group in one transaction; returns those that were seen before.
+Commit = Callable[[CommitGroup, Sequence[StagedEvent]], list[tuple[int, Seen]]]
+
+
+def ingest_events(
+    key: KeyIdentity, parsed: Parsed, *, now: datetime, commit: Commit | None = None
+) -> IngestOutcome:
     """Rate and write a body's good rows for the key's tenant; durable when this returns.
 
     Rows already in the ledger are duplicates if their content is the same, else refused as
-    conflicts: the first stands.
+    conflicts: the first stands. `commit` writes in a transaction of the caller's (with write_group,
+    beside what has to stand or fall with the rows) instead of sharing one with other requests.
     """
     admitted = admit(parsed, now=now)
     if not admitted.events:
@@ -77,7 +87,7 @@ def ingest_events(key: KeyIdentity, parsed: Parsed, *, now: datetime) -> IngestO
     seen: list[tuple[int, Seen]] = []
     for start in range(0, len(staged), MAX_ROWS_PER_COMMIT):
         part = staged[start : start + MAX_ROWS_PER_COMMIT]
-        known = _commits.submit(CommitGroup(key.tenant_id, rate_revision), part)
+        known = (commit or _commits.submit)(CommitGroup(key.tenant_id, rate_revision), part)
         seen += [(row + start, how) for row, how in known]
     conflicts = [_refuse_conflict(admitted, row) for row, how in seen if how is Seen.OTHER_CONTENT]
     return IngestOutcome(
@@ -142,21 +152,26 @@ def _stage(
 
 def _write(group: CommitGroup, staged: Sequence[StagedEvent]) -> list[tuple[int, Seen]]:
     """One transaction; durable when this returns. Then whoever watches commits is told."""
-    now = timezone.now()
     tokens = before_commit(group.tenant_id)
+    written = write_group(group, staged)
+    after_commit(group.tenant_id, written.commit_number, tokens)
+    return written.seen
+
+
+def write_group(group: CommitGroup, staged: Sequence[StagedEvent]) -> Written:
+    """One transaction, or a part of the caller's: then watchers hear of it from its fold."""
+    now = timezone.now()
     try:
         with tenant_scope(group.tenant_id):
-            written = write_commit(staged, rate_revision=group.rate_revision, now=now)
+            return write_commit(staged, rate_revision=group.rate_revision, now=now)
     except IntegrityError as error:
         if "no partition of relation" not in str(error):
             raise
-        # The hourly task makes partitions ahead; after a long rest of the workers, ingest does.
-        times = [item.event.occurred_at for item in staged]
-        ensure_partitions(min(times), max(times))
-        with tenant_scope(group.tenant_id):
-            written = write_commit(staged, rate_revision=group.rate_revision, now=now)
-    after_commit(group.tenant_id, written.commit_number, tokens)
-    return written.seen
+    # The hourly task makes partitions ahead; after a long rest of the workers, ingest does.
+    times = [item.event.occurred_at for item in staged]
+    ensure_partitions(min(times), max(times))
+    with tenant_scope(group.tenant_id):
+        return write_commit(staged, rate_revision=group.rate_revision, now=now)
 
 
 # Two: while one commit is on its way to disk, the next is being made.
