@@ -30,6 +30,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("hardware-comparison", "Local against cloud"),
             ("keys", "Keys"),
             ("alerts", "Alerts"),
+            ("import", "Import"),
         ),
     ),
 )
@@ -55,6 +56,10 @@ PART_OF = {
     "switch-channel": "alerts",
     "rotate-channel": "alerts",
     "remove-channel": "alerts",
+    "upload-usage": "import",
+    "try-import": "import",
+    "run-import": "import",
+    "discard-import": "import",
 }
 
 

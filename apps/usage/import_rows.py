@@ -1,6 +1,7 @@
 """The tables of imports, read and written. Part of imports."""
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -19,6 +20,7 @@ from apps.usage.import_readers import Format, Position
 State = Literal["uploaded", "checking", "checked", "running", "done", "failed", "discarded"]
 # Namespaces the advisory lock under which one process at a time works on a tenant's imports.
 IMPORT_LOCK: Final = 0x0C05A
+LOCK_POLL_S: Final = 0.2
 MAX_LISTED: Final = 50
 # Rejections beyond these are counted and not kept.
 MAX_REJECTS: Final = 100_000
@@ -327,21 +329,27 @@ def forget_file(import_id: int) -> None:
 
 
 @contextmanager
-def alone(tenant_id: int) -> Iterator[bool]:
+def alone(tenant_id: int, *, patience_s: float = 0) -> Iterator[bool]:
     """Whether this process is the one to work on the tenant's imports; it is, until the end.
 
     A lock of the session, as the work spans transactions. A killed process's goes with its session;
     `lock_at` keeps the counts right even when a session was lost in between.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [IMPORT_LOCK, tenant_id])
-        is_alone = bool(cursor.fetchone()[0])
+    give_up_at = time.monotonic() + patience_s
+    while not (is_alone := _try_lock(tenant_id)) and time.monotonic() < give_up_at:
+        time.sleep(LOCK_POLL_S)
     try:
         yield is_alone
     finally:
         if is_alone and connection.connection is not None and not connection.connection.closed:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [IMPORT_LOCK, tenant_id])
+
+
+def _try_lock(tenant_id: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [IMPORT_LOCK, tenant_id])
+        return bool(cursor.fetchone()[0])
 
 
 def _delete(table: str, import_id: int) -> None:

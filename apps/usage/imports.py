@@ -68,6 +68,8 @@ logger = logging.getLogger(__name__)
 MAX_KEPT_UPLOADS: Final = 5
 KEEP_UPLOADS: Final = timedelta(days=7)
 SAMPLE_ROWS: Final = 5
+# PostgreSQL notices within seconds that a command was killed.
+LOCK_PATIENCE_S: Final = 15.0
 MAX_FILE_NAME: Final = 200
 # Whose the rows are: spend and charges show it as their router. Its key is revoked as it is made.
 ROUTER: Final = "file import"
@@ -237,14 +239,20 @@ def run_file_import(
 ) -> ImportInfo:
     """Take a command's import to its end. Raises ImportRefusedError when another process is at the
     tenant's imports, or the file cannot be read further."""
-    with rows.alone(tenant_id) as is_alone:
+    with rows.alone(tenant_id, patience_s=LOCK_PATIENCE_S) as is_alone:
         if not is_alone:
             raise ImportRefusedError(
                 "another import of this tenant is running; wait until it is done"
             )
-        for after in _drive(tenant_id, info, raw, clock=clock):
-            info = after
-            on_progress(info)
+        with tenant_scope(tenant_id):
+            # What a process killed a moment ago still committed counts.
+            info = get_import(info.id)
+        try:
+            for after in _drive(tenant_id, info, raw, clock=clock):
+                info = after
+                on_progress(info)
+        except ImportMovedError as moved:
+            raise ImportRefusedError(f"import {info.id} was ended by somebody else") from moved
     return info
 
 

@@ -1,4 +1,4 @@
-"""manage.py import_usage: every format to the same charges, twice counted once, killed and resumed."""
+"""manage.py import_usage: each format to the same charges, counted once, killed and resumed."""
 
 import gzip
 import json
@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, connections
 
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo, list_api_keys, list_customers
-from apps.usage import import_portions
+from apps.usage import import_portions, imports
 from apps.usage.imports import ImportInfo, list_imports, list_rejects
 from apps.usage.ledger import fingerprint_of
 from tests.conftest import ROOT, Key, MakeTenant, native_event, roll_up
@@ -296,8 +296,7 @@ def test_only_a_run_that_stopped_is_resumed_and_one_runs_at_a_time(
         run_import(tenant, tmp_path, data, "--resume", "--zone", "UTC")
     with pytest.raises(CommandError, match="there is no tenant 'nobody'"):
         call_command("import_usage", str(tmp_path / "usage.dat"), "--tenant", "nobody")
-    from django.db import connections
-
+    monkeypatch.setattr(imports, "LOCK_PATIENCE_S", 0.5)
     other = connections.create_connection("default")
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s, %s)", [0x0C05A, tenant.id])
