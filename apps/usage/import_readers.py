@@ -87,10 +87,10 @@ def open_table(raw: BinaryIO, *, form: Format | None = None) -> Table:
 
 
 def _head(lines: LineSource) -> bytes:
-    found: list[bytes] = []
-    while sum(map(len, found)) < SNIFFED_BYTES and (line := lines.readline()):
-        found.append(line)
-    return b"".join(found)[:SNIFFED_BYTES]
+    head = bytearray()
+    while len(head) < SNIFFED_BYTES and (line := lines.readline()):
+        head += line
+    return bytes(head[:SNIFFED_BYTES])
 
 
 class _Feed:
