@@ -84,7 +84,7 @@ def _receive(request: PageRequest) -> HttpResponse:
     return redirect(f"{reverse('import')}?open={info.id}")
 
 
-def _from_the_top(file: UploadedFile) -> Any:
+def _from_the_top(file: "UploadedFile[bytes]") -> Any:
     file.seek(0)
     return file.chunks(1024 * 1024)
 
