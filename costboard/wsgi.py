@@ -2,12 +2,29 @@
 
 import logging
 import os
+from typing import Any
 
+from django.core.handlers.wsgi import WSGIRequest
 from django.core.wsgi import get_wsgi_application
+from django.utils.http import parse_header_parameters
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costboard.settings")
 
+
+class Utf8Request(WSGIRequest):
+    """A request whose texts are UTF-8, whatever charset its Content-Type names.
+
+    Python knows codecs that decode no text ("base64"): Django would raise before any handler of
+    ours could answer.
+    """
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        stated = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
+        self.content_type, self.content_params = stated
+
+
 application = get_wsgi_application()
+application.request_class = Utf8Request
 
 
 def _refuse_to_serve_without_walls() -> None:
