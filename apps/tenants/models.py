@@ -62,7 +62,7 @@ class Tenant(models.Model):
 class Department(TenantModel):
     """A cost centre, in a tree. `code` is what routers send; case does not matter."""
 
-    code = models.CharField(max_length=100)
+    code = models.CharField(max_length=200)
     name = models.CharField(max_length=200)
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT)
     # True when usage named it before any person did.

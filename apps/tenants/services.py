@@ -95,12 +95,21 @@ def ensure_departments(codes: Iterable[str], *, now: datetime) -> dict[str, int]
             Department(
                 tenant_id=current_tenant_id(), code=code, name=code, discovered=True, created_at=now
             )
-            for code in sorted({c.lower(): c for c in sorted(wanted)}.values())
+            # In one order, so that two transactions that add the same codes cannot deadlock.
+            for code in sorted(wanted, key=lambda code: (code.lower(), code))
         ],
         ignore_conflicts=True,
     )
-    by_code = {code.lower(): pk for pk, code in Department.objects.values_list("id", "code")}
-    return {code: by_code[code.lower()] for code in wanted}
+    # PostgreSQL says which codes are the same but for case: Python knows other rules for a few
+    # letters, and would look for a department that was never added.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT given.code, known.id FROM unnest(%s::text[]) AS given (code)"
+            " JOIN tenants_department AS known ON lower(known.code) = lower(given.code)"
+            " WHERE known.tenant_id = %s",
+            [list(wanted), current_tenant_id()],
+        )
+        return dict(cursor.fetchall())
 
 
 def ensure_customers(external_ids: Iterable[str], *, now: datetime) -> dict[str, int]:

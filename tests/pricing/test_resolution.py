@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from apps.pricing.core.catalogue import Catalogue
 from apps.pricing.core.meters import CACHE_READ, INPUT, OUTPUT
+from apps.pricing.core.providers import normalise_provider
 from apps.pricing.core.rating import MeteredUsage, RateBook
 from apps.tenants.selectors import TenantInfo
 from tests.conftest import MakeTenant
@@ -203,3 +204,8 @@ def test_own_rates_are_found_without_a_provider_first(
     elsewhere = book_of(make_tenant()).resolve_anywhere("gpt-4o")
     assert elsewhere is not None
     assert elsewhere.key == "openai/gpt-4o"
+
+
+def test_a_provider_in_lower_case_is_no_longer_than_its_name() -> None:
+    """A backend's key has room for names as they come; "İ" alone would grow."""
+    assert normalise_provider("İSTANBUL " + "İ" * 191) == "istanbul " + "i" * 191

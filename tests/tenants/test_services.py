@@ -90,6 +90,17 @@ def test_departments_that_usage_names_are_found_whatever_their_case(tenant: Tena
         assert len(list_departments()) == 2
 
 
+# Python's lower() and PostgreSQL's differ for these: a final sigma, a capital with its own dot.
+@pytest.mark.parametrize("codes", [["ΑΣ", "ασ"], ["İ", "i"], ["x" * 200, "X" * 200]])
+def test_departments_of_any_letters_and_length_are_found(
+    tenant: TenantInfo, codes: list[str]
+) -> None:
+    with tenant_scope(tenant.id):
+        first = ensure_departments(codes[:1], now=NOW)
+        assert ensure_departments(codes, now=NOW).keys() == set(codes)
+        assert ensure_departments(codes, now=NOW)[codes[0]] == first[codes[0]]
+
+
 def test_customers_that_usage_names_keep_their_case(tenant: TenantInfo) -> None:
     with tenant_scope(tenant.id):
         ids = ensure_customers(["Acme", "acme"], now=NOW)
@@ -118,6 +129,7 @@ def test_memberships_name_every_tenant_of_a_person(make_tenant: MakeTenant) -> N
 @pytest.mark.parametrize(
     ("header", "secret"),
     [
+        ("Basic \xe9", None),
         ("Bearer cb_x", "cb_x"),
         ("bearer  cb_x ", "cb_x"),
         ("Basic cGstbGYtZGFzaDpjYl94", "cb_x"),

@@ -62,7 +62,8 @@ PREFIXING_GATEWAYS: Final = frozenset({"litellm", "litellm_proxy"})
 
 def normalise_provider(name: str) -> str:
     """The provider's id by the stated names; an unknown name is kept, in lower case."""
-    name = name.strip().lower()
+    # The one letter that lower() makes longer, to two: names stay within their length.
+    name = name.strip().replace("İ", "i").lower()
     for suffix in OPERATION_SUFFIXES:
         if name.endswith(suffix):
             name = name.removesuffix(suffix)

@@ -1,7 +1,6 @@
 """Keys, roles and scopes: what they are made of and what they allow. Pure."""
 
 import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
 from typing import Literal
@@ -50,6 +49,6 @@ def read_authorization(header: str) -> str | None:
         return None
     try:
         pair = base64.b64decode(rest, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, or not of UTF-8; in Python both are ValueErrors
         return None
     return pair.partition(":")[2] or None
