@@ -177,7 +177,8 @@ def _to_event(row: NativeEvent) -> UsageEvent:
         policy_version=None if version is None else str(version),
         revenue_usd=None if revenue is None else _amount("revenue", revenue),
         converted=row.converted,
-        quality_score=row.quality_score,
+        # Stored in single precision, which the smallest doubles are out of range for.
+        quality_score=None if row.quality_score is None else round(row.quality_score, 6),
         reported_cost_usd=None
         if reported_cost is None
         else _amount("reported_cost", reported_cost),

@@ -51,7 +51,7 @@ def is_call(span: Span) -> bool:
 def _is_of_a_call(span: Span) -> bool:
     said = span.attributes
     if (kind := said.get(keys.LANGFUSE_TYPE)) is not None:
-        return kind in LANGFUSE_CALLS
+        return str(kind) in LANGFUSE_CALLS
     if (kind := said.get(keys.OPENINFERENCE_KIND)) is not None:
         return str(kind).upper() in OPENINFERENCE_CALLS
     if (operation := said.get(keys.AI_SDK_OPERATION)) is not None:
@@ -63,7 +63,7 @@ def has_usage(span: Span) -> bool:
     """Usage without any model is a chain's or an agent's sum, unless the operation is a call's."""
     said = span.attributes
     told = _first(said, *keys.INPUT_TOKENS, *keys.OUTPUT_TOKENS, *keys.RAW_USAGE) is not None
-    return told and (_names_a_model(span) or said.get(keys.OPERATION) in MODEL_OPERATIONS)
+    return told and (_names_a_model(span) or str(said.get(keys.OPERATION)) in MODEL_OPERATIONS)
 
 
 def has_failed(span: Span) -> bool:

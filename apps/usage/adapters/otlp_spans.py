@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -164,13 +165,29 @@ _SPAN: Final = msgspec.json.Decoder(_JsonSpan)
 _VALUE: Final[msgspec.json.Decoder[_JsonValue | None]] = msgspec.json.Decoder(_JsonValue | None)
 
 
+# Halves of surrogate pairs, as JavaScript and Python write a text that was cut within one.
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def _without_halves(body: bytes) -> bytes:
+    """U+FFFD for each half: a prompt that was cut short must not cost its call, nor others."""
+    if not _SURROGATE.search(body):
+        return body
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], body)
+
+
 def read_json(body: bytes) -> Iterator[Span | InvalidUsageError]:
     """Spans; an error stands for each that cannot be read.
 
     Raises InvalidUsageError when the body is not an ExportTraceServiceRequest.
     """
     try:
-        request = _REQUEST.decode(body)
+        request = _REQUEST.decode(_without_halves(body))
         for of_resource in request.resource_spans or ():
             described = of_resource.resource
             resource = _json_attributes(described.attributes if described else None)

@@ -329,3 +329,8 @@ def test_any_offset_becomes_utc() -> None:
         moment = datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=hours)))
         occurred_at = parse_one(timestamp=moment.isoformat()).occurred_at
         assert (occurred_at, occurred_at.tzinfo) == (moment, UTC)
+
+
+def test_a_score_too_small_for_the_ledger_is_none() -> None:
+    assert parse_one(quality_score=1e-300).quality_score == 0
+    assert parse_one(quality_score=0.123456).quality_score == 0.123456

@@ -162,3 +162,24 @@ def test_no_prompt_reaches_an_event() -> None:
         parsed = parse_otlp_traces(body, content_type)
         assert len(parsed.events) == 1
         assert secret not in repr(parsed)
+
+
+def test_a_list_where_a_word_belongs_costs_its_own_span_alone() -> None:
+    odd = {"gen_ai.operation.name": ["chat"], "langfuse.observation.type": ["generation"]}
+    spans = [span(attributes=USED | {key: value}) for key, value in odd.items()]
+    good = span(attributes=USED, spanId="00000000000000aa")
+    for body, content_type in (
+        (json_body(*spans, good), JSON),
+        (protobuf_body(*spans, good), PROTOBUF),
+    ):
+        assert 2 in parse_otlp_traces(body, content_type).indexes
+
+
+@pytest.mark.parametrize("cut", [r"\ud83d", r"\udc00x", r"x\uD83Dy", r"\\\ud83d"])
+def test_a_prompt_cut_within_a_letter_costs_no_call(cut: str) -> None:
+    """JavaScript and Python write the half of a pair that is left as an escape."""
+    attributes = USED | {"gen_ai.prompt.0.content": "CUT", "user.id": r"\ud83d\ude00 \\ud83d"}
+    body = json_body(span(attributes=attributes), span(attributes=USED, spanId="0" * 15 + "7"))
+    parsed = parse_otlp_traces(body.replace(b"CUT", cut.encode()), JSON)
+    assert parsed.indexes == [0, 1]
+    assert parsed.events[0].customer == r"\ud83d\ude00 \\ud83d"
