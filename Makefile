@@ -12,7 +12,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS)
 
 soak: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.soak.reprice $(ARGS)
+	$(BIN)/python -m tests.soak $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Reprice a million charges under kill -9, with readers watching, and undo it. `make soak`.
+"""Reprice a million charges under kill -9, with readers, and undo it. `make soak ARGS=reprice`.
 
     python -m tests.soak.reprice [CHARGES]
 
