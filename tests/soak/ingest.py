@@ -113,7 +113,7 @@ def compare(demo: DemoTree, calls: Calls, tally: Tally) -> Found:
         cursor.copy(LEDGER) as copy,
     ):
         for row in copy.rows():
-            _compare_row(found, seen, calls, tally, row)
+            compare_row(found, seen, calls, tally, row)
     found.missing = sum(
         fate == ACKNOWLEDGED and not times for fate, times in zip(tally.fates, seen, strict=True)
     )
@@ -123,7 +123,7 @@ def compare(demo: DemoTree, calls: Calls, tally: Tally) -> Found:
     return found
 
 
-def _compare_row(
+def compare_row(
     found: Found, seen: bytearray, calls: Calls, tally: Tally, row: tuple[str | None, ...]
 ) -> None:
     source, event_id, milliseconds, *tokens, cost = row
