@@ -1,6 +1,6 @@
 """A million malformed bodies at every door. `make soak ARGS=malformed`.
 
-    python -m tests.soak.malformed [--bodies N] [--over-http N] [--examples N] [--seed N]
+    python -m tests.soak.malformed [--bodies N] [--over-http N] [--minutes N] [--seed N]
 
 Most bodies go straight at http_body, adapter and ingest (tests/malformed/straight.py), some over
 real HTTP to the production web server; beside them Hypothesis makes events from the native schema,
@@ -14,12 +14,15 @@ import random
 import shutil
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 
-FOLDER = Path(tempfile.mkdtemp(prefix="costboard-soak-"))
-(FOLDER / "static").mkdir()
+# A process of the pool imports this file again, and works in the folder of its parent.
+FOLDER = Path(os.environ.get("SOAK_DIR") or tempfile.mkdtemp(prefix="costboard-soak-"))
+(FOLDER / "static").mkdir(exist_ok=True)
+os.environ["SOAK_DIR"] = str(FOLDER)
 os.environ["COSTBOARD_DATA_DIR"] = str(FOLDER)
 os.environ["DJANGO_SETTINGS_MODULE"] = "costboard.settings"
 # What is asked here is not whether the disk keeps what it was given: tests/soak/ingest.py is.
@@ -48,10 +51,10 @@ from tests.malformed.over_http import post_all  # noqa: E402
 from tests.malformed.server import Server, count_of_ids  # noqa: E402
 from tests.malformed.straight import Straight, run  # noqa: E402
 
-# One body in so many is Hypothesis's, beside the others: it takes some milliseconds for each.
-GENERATED_SHARE = 50
+PROCESSES = 2
 WARM_UP = 2_000
-PROGRESS_EVERY = 50_000
+PROGRESS_EVERY = 10_000
+AT_ONCE = 1_000
 
 
 def make_key(now: datetime) -> tuple[str, KeyIdentity]:
@@ -63,25 +66,38 @@ def make_key(now: datetime) -> tuple[str, KeyIdentity]:
     return secret, key
 
 
-def go_straight(maker: Maker, key: KeyIdentity, numbers: range) -> Findings:
-    findings = Findings()
-    straight = Straight(key, maker.lot.now, findings)
-    for first in range(numbers.start, numbers.stop, PROGRESS_EVERY):
-        run(straight, maker.body, range(first, min(first + PROGRESS_EVERY, numbers.stop)))
-        print(f"  straight: {findings.counts['bodies']:,} bodies", flush=True)
-    take_generated_events(straight, len(numbers) // GENERATED_SHARE)
+def go_straight(
+    seed: int, now: datetime, secret: str, numbers: range, *, generated: int, until: datetime
+) -> Findings:
+    """One process's share; what is not done by `until` is left."""
+    key = find_key(secret)
+    assert key is not None
+    findings, maker = Findings(), Maker(Lot(seed, now))
+    straight = Straight(key, now, findings)
+    take_generated_events(straight, generated)
+    for first in range(numbers.start, numbers.stop, AT_ONCE):
+        if datetime.now(UTC) >= until:
+            break
+        run(straight, maker.body, range(first, min(first + AT_ONCE, numbers.stop)))
+        if (first - numbers.start) % PROGRESS_EVERY == 0:
+            print(f"  straight: {first - numbers.start:,} from {numbers.start:,}", flush=True)
+    connection.close()
     return findings
 
 
 def go_over_http(
-    maker: Maker, secret: str, key: KeyIdentity, numbers: range, *, examples: int
+    maker: Maker, secret: str, key: KeyIdentity, numbers: range, *, examples: int, until: datetime
 ) -> Findings:
     findings = Findings()
     headers = {"Authorization": f"Bearer {secret}"}
     with Server(log=FOLDER / "web.log") as server:
         planted = post_all(server.url, headers, maker.body, numbers[:WARM_UP], findings)
         server.begin()
-        planted += post_all(server.url, headers, maker.body, numbers[WARM_UP:], findings)
+        for first in range(WARM_UP, len(numbers), AT_ONCE):
+            if datetime.now(UTC) >= until:
+                break
+            some = numbers[first : first + AT_ONCE]
+            planted += post_all(server.url, headers, maker.body, some, findings)
         server.check(findings)
         print(f"  over HTTP: {findings.counts['bodies']:,} bodies", flush=True)
         called = call_every_operation(server.url, headers, findings, examples=examples)
@@ -98,20 +114,40 @@ def go_over_http(
 
 def soak(options: argparse.Namespace) -> list[str]:
     now = datetime.now(UTC)
+    until = now + timedelta(minutes=options.minutes)
     secret, key = make_key(now)
-    maker = Maker(Lot(options.seed, now))
-    over_http, straight = range(options.over_http), range(options.over_http, options.bodies)
-    # The server works in a process of its own, so both shares go at once.
-    with ThreadPoolExecutor(1) as pool:
-        going = pool.submit(go_over_http, maker, secret, key, over_http, examples=options.examples)
-        shares = {"straight": go_straight(maker, key, straight)}
-        shares["over HTTP"] = going.result()
+    over_http = range(options.over_http)
+    straight = range(options.over_http, options.bodies)
+    each = -(-len(straight) // PROCESSES)
+    shares = {"over HTTP": Findings(), "straight": Findings()}
+    with (
+        ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as processes,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        going = [
+            processes.submit(
+                go_straight, options.seed, now, secret, straight[n * each : (n + 1) * each],
+                generated=options.generated // PROCESSES, until=until,
+            )
+            for n in range(PROCESSES)
+        ]  # fmt: skip
+        maker = Maker(Lot(options.seed, now))
+        posting = threads.submit(
+            go_over_http, maker, secret, key, over_http, examples=options.examples, until=until
+        )
+        for share in going:
+            shares["straight"].add(share.result())
+        shares["over HTTP"].add(posting.result())
     wrong = []
     for share, findings in shares.items():
         print(f"{share}: {sum(findings.faults.values())} faults")
         for name, count in sorted(findings.counts.items()):
             print(f"  {name:<20}{count:>12,}")
         wrong += findings.lines()
+    made = sum(findings.counts["bodies"] for findings in shares.values())
+    print(f"{made:,} bodies")
+    if made < options.bodies:
+        wrong.append(f"only {made:,} of {options.bodies:,} bodies in {options.minutes:g} minutes")
     return wrong
 
 
@@ -119,7 +155,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make soak ARGS=malformed")
     parser.add_argument("--bodies", type=int, default=1_000_000)
     parser.add_argument("--over-http", type=int, default=50_000)
-    parser.add_argument("--examples", type=int, default=100, help="of each operation and mode")
+    parser.add_argument("--generated", type=int, default=10_000, help="bodies by Hypothesis")
+    parser.add_argument("--examples", type=int, default=50, help="of each operation and mode")
+    parser.add_argument("--minutes", type=float, default=40, help="no body is made after these")
     parser.add_argument("--seed", type=int, default=random.randrange(2**31))
     options = parser.parse_args()
     print(f"seed {options.seed}: {options.bodies:,} bodies, {options.over_http:,} over HTTP")
