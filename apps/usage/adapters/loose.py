@@ -87,6 +87,8 @@ def usd(value: object) -> Decimal | None:
         exponent = amount.as_tuple().exponent
         if isinstance(exponent, int) and exponent < -24:
             amount = amount.quantize(_USD_STEP)
+        elif not amount and isinstance(exponent, int) and exponent > 0:
+            amount = Decimal(0)  # a zero may have any exponent, and PostgreSQL's numeric has not
     except (InvalidOperation, ValueError):
         return None
     return amount.copy_abs()

@@ -266,7 +266,8 @@ def _amount(field: str, value: Decimal) -> Decimal:
             f" {MAX_DECIMAL_PLACES} after it",
             field=field,
         )
-    return value.copy_abs()
+    # A zero may have any exponent, and PostgreSQL's numeric has not.
+    return value.copy_abs() if value or exponent <= 0 else Decimal(0)
 
 
 def _control_character(field: str) -> InvalidUsageError:

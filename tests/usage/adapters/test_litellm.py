@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from apps.usage.adapters import loose
 from apps.usage.adapters.litellm import parse_litellm
 from apps.usage.core.events import Door, InvalidUsageError, UsageEvent
 from tests.usage.adapters.bodies import (
@@ -305,3 +306,9 @@ def test_no_prompt_reaches_an_event_or_a_rejection() -> None:
 def test_a_body_without_rows_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidUsageError):
         parse_litellm(body)
+
+
+def test_a_cost_of_zero_with_any_exponent_is_zero() -> None:
+    assert str(loose.usd("0E+999999999")) == "0"
+    assert str(loose.usd("0.00")) == "0.00"
+    assert loose.usd("1E+999999999") is None

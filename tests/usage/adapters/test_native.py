@@ -334,3 +334,10 @@ def test_any_offset_becomes_utc() -> None:
 def test_a_score_too_small_for_the_ledger_is_none() -> None:
     assert parse_one(quality_score=1e-300).quality_score == 0
     assert parse_one(quality_score=0.123456).quality_score == 0.123456
+
+
+@pytest.mark.parametrize("field", ["revenue", "reported_cost", "energy_wh"])
+def test_a_zero_of_any_exponent_is_zero(field: str) -> None:
+    event = parse_one(**{field: "0E+999999999999"})
+    kept = [event.revenue_usd, event.reported_cost_usd, event.energy_wh]
+    assert [str(amount) for amount in kept if amount is not None] == ["0"]
