@@ -37,7 +37,7 @@ django.setup()
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 
-from apps.tenants.core.access import KeyIdentity  # noqa: E402
+from apps.tenants.core.access import SCOPES, KeyIdentity  # noqa: E402
 from apps.tenants.scoping import tenant_scope  # noqa: E402
 from apps.tenants.selectors import find_key  # noqa: E402
 from apps.tenants.services import create_tenant, issue_api_key  # noqa: E402
@@ -60,7 +60,7 @@ AT_ONCE = 1_000
 def make_key(now: datetime) -> tuple[str, KeyIdentity]:
     tenant_id = create_tenant(name="Malformed", time_zone="UTC", now=now)
     with tenant_scope(tenant_id):
-        secret = issue_api_key(name="r", scopes=("ingest", "read"), actor="soak", now=now)
+        secret = issue_api_key(name="r", scopes=SCOPES, actor="soak", now=now)
     key = find_key(secret)
     assert key is not None
     return secret, key
