@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Any, get_args
 
 import msgspec
@@ -18,8 +19,9 @@ from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo, get_tenant
 from apps.usage.adapters.litellm import parse_litellm
 from apps.usage.adapters.native import parse_native
+from apps.usage.attribution import current_rules
 from apps.usage.core.admission import MAX_ROWS
-from apps.usage.core.events import InvalidUsageError, Parsed
+from apps.usage.core.events import Door, InvalidUsageError, Parsed
 from apps.usage.http_body import read_body
 from apps.usage.http_time import read_moment
 from apps.usage.selectors import (
@@ -68,6 +70,11 @@ def parse_body(parse: Callable[[bytes], Parsed], body: bytes) -> Parsed:
             limit_rows=MAX_ROWS,
         )
     return parsed
+
+
+def wanted_attributes(request: ApiRequest, door: Door) -> frozenset[str]:
+    """What the tenant's mapping rules ask this door's adapter for; nothing without rules."""
+    return current_rules(request.auth.tenant_id).wanted(door)
 
 
 def _ingest(request: ApiRequest, parse: Callable[[bytes], Parsed]) -> HttpResponse:
@@ -130,7 +137,8 @@ def post_events(request: ApiRequest) -> HttpResponse:
 )
 def post_litellm(request: ApiRequest) -> HttpResponse:
     """Take what LiteLLM's `generic_api` callback sends: array, NDJSON or single."""
-    return _ingest(request, parse_litellm)
+    wanted = wanted_attributes(request, Door.LITELLM)
+    return _ingest(request, partial(parse_litellm, wanted=wanted))
 
 
 class SpendRowOut(Schema):

@@ -9,7 +9,8 @@ from ninja import Router
 from apps.tenants.authentication import ApiRequest, KeyAuth
 from apps.tenants.problems import Problem
 from apps.usage.adapters.cloudevents import BATCH, STRUCTURED, parse_cloudevents
-from apps.usage.api import nothing_taken, parse_body
+from apps.usage.api import nothing_taken, parse_body, wanted_attributes
+from apps.usage.core.events import Door
 from apps.usage.http_body import read_body
 from apps.usage.services import IngestOutcome, ingest_events
 
@@ -48,9 +49,11 @@ def post_cloudevents(request: ApiRequest) -> HttpResponse:
     """
     now = timezone.now()
     headers = {name.lower(): value for name, value in request.headers.items()}
+    wanted = wanted_attributes(request, Door.CLOUDEVENTS)
     try:
         parsed = parse_body(
-            lambda body: parse_cloudevents(body, headers, now=now), read_body(request)
+            lambda body: parse_cloudevents(body, headers, now=now, wanted=wanted),
+            read_body(request),
         )
     except Problem as problem:
         if problem.code == "unsupported_media_type":

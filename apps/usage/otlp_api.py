@@ -7,7 +7,8 @@ from ninja import Router
 from apps.tenants.authentication import ApiRequest, KeyAuth
 from apps.tenants.problems import Problem
 from apps.usage.adapters.otlp import error_status, ok_response, parse_otlp_traces
-from apps.usage.api import parse_body
+from apps.usage.api import parse_body, wanted_attributes
+from apps.usage.core.events import Door
 from apps.usage.http_body import read_body
 from apps.usage.services import ingest_events
 
@@ -32,7 +33,10 @@ def post_traces(request: ApiRequest) -> HttpResponse:
     Refused spans are counted in `partial_success`, as OTLP prescribes.
     """
     content_type = _content_type(request)
-    parsed = parse_body(lambda body: parse_otlp_traces(body, content_type), read_body(request))
+    wanted = wanted_attributes(request, Door.OTLP)
+    parsed = parse_body(
+        lambda body: parse_otlp_traces(body, content_type, wanted), read_body(request)
+    )
     outcome = ingest_events(request.auth, parsed, now=timezone.now())
     message = "; ".join(rejection.detail for rejection in outcome.rejected[:3])
     return _answer(content_type, len(outcome.rejected), message)

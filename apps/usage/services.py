@@ -12,7 +12,9 @@ from apps.pricing.core.rating import RateBook
 from apps.pricing.selectors import current_rate_book, remembered_rate_book
 from apps.tenants.core.access import KeyIdentity
 from apps.tenants.scoping import tenant_scope
+from apps.usage.attribution import current_rules
 from apps.usage.core.admission import admit
+from apps.usage.core.attribution import Attributes, AttributionRules
 from apps.usage.core.events import Parsed, Rejection
 from apps.usage.core.rating import cost_units
 from apps.usage.group_commit import GroupCommit
@@ -31,7 +33,14 @@ from apps.usage.rollups import (
     hold_folds,
     reconcile_usage,
 )
-from apps.usage.slices import Dimensions, Slice, SliceCache, dimensions_of, intern_slices
+from apps.usage.slices import (
+    Dimensions,
+    Slice,
+    SliceCache,
+    dimensions_of,
+    intern_slices,
+    with_names,
+)
 from apps.usage.watching import after_commit, before_commit
 
 __all__ = [
@@ -105,6 +114,8 @@ def prepare_partitions(*, now: datetime) -> int:
 def _rate(key: KeyIdentity, admitted: Parsed, *, now: datetime) -> tuple[list[StagedEvent], int]:
     """Each event with its slice and cost, and the revision of the rates that priced them."""
     dimensions = [dimensions_of(event, key.api_key_id) for event in admitted.events]
+    if rules := current_rules(key.tenant_id):
+        dimensions = _attribute(dimensions, rules, key, admitted)
     wanted = set(dimensions)
     book = remembered_rate_book(key.tenant_id)
     known = _slices.of(key.tenant_id, book.revision) if book else {}
@@ -112,6 +123,17 @@ def _rate(key: KeyIdentity, admitted: Parsed, *, now: datetime) -> tuple[list[St
         book, known = _learn(key.tenant_id, wanted, now=now)
     staged = [_stage(row, dims, known, admitted) for row, dims in enumerate(dimensions)]
     return staged, book.revision
+
+
+def _attribute(
+    dimensions: list[Dimensions], rules: AttributionRules, key: KeyIdentity, admitted: Parsed
+) -> list[Dimensions]:
+    """With the names that the tenant's rules give. The events, and their content, stay theirs."""
+    said: Sequence[Attributes | None] = admitted.attributes or [None] * len(admitted.events)
+    return [
+        with_names(dims, rules.names_of(event, attributes, api_key_id=key.api_key_id))
+        for dims, event, attributes in zip(dimensions, admitted.events, said, strict=True)
+    ]
 
 
 def _learn(

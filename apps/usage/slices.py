@@ -1,8 +1,10 @@
 """Interning of dimension combinations: what an event is about, as one id. Part of services."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -10,6 +12,7 @@ from apps.pricing.core.rating import RateBook, RateCard, ResolvedBackend
 from apps.pricing.services import ensure_backends
 from apps.tenants.scoping import current_tenant_id
 from apps.tenants.services import ensure_customers, ensure_departments
+from apps.usage.core.attribution import Target
 from apps.usage.core.events import UsageEvent
 
 # An event's dimensions as reported, with the key that reported them. A plain tuple: it is built
@@ -52,6 +55,21 @@ def dimensions_of(event: UsageEvent, api_key_id: int) -> Dimensions:
         event.task,
         event.status,
     )
+
+
+# Where `dimensions_of` puts what attribution may name.
+_PLACE_OF: Mapping[Target, int] = {
+    "customer": 5, "department": 6, "project": 7, "environment": 8, "task": 9,
+}  # fmt: skip
+
+
+def with_names(dims: Dimensions, names: Mapping[Target, str]) -> Dimensions:
+    if not names:
+        return dims
+    changed: list[Any] = list(dims)
+    for target, name in names.items():
+        changed[_PLACE_OF[target]] = name
+    return tuple(changed)
 
 
 class SliceCache:

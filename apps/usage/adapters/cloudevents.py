@@ -7,7 +7,7 @@ is read in cloudevents_usage.
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -19,6 +19,7 @@ from apps.usage.adapters import loose
 from apps.usage.adapters.cloudevents_usage import read_usage
 from apps.usage.adapters.refusals import describe, missing_field
 from apps.usage.adapters.rows import JSON_WHITESPACE, UNREADABLE, RowDecoder, parse_rows
+from apps.usage.core.attribution import PATH_PREFIXES
 from apps.usage.core.events import (
     MAX_ID_LENGTH,
     Door,
@@ -52,27 +53,35 @@ _ATTRIBUTES: Final = ("id", "source", "specversion", "type", "subject", "time")
 _JSON: Final = msgspec.json.Decoder()
 
 
-def parse_cloudevents(body: bytes, headers: Mapping[str, str], *, now: datetime) -> Parsed:
+def parse_cloudevents(
+    body: bytes, headers: Mapping[str, str], *, now: datetime, wanted: Set[str] = frozenset()
+) -> Parsed:
     """A request's events. `headers` in lower case; `now` dates the events that have no time.
 
+    `wanted`: attributes of the data that mapping rules name, as "data.cost_center".
     Raises InvalidUsageError when the content type is none of the three modes', or the body is not
     JSON; everything else that is wrong is the event's own rejection.
     """
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    to_event = partial(_to_event, now=now)
+    read = partial(
+        parse_rows,
+        to_event=partial(_to_event, now=now),
+        id_of=_id_of,
+        attributes_of=_attributes_reader(wanted) if wanted else None,
+    )
     if media_type == BATCH and body.translate(None, JSON_WHITESPACE) == b"[]":
         return Parsed(events=[], indexes=[], rejections=[])
     if media_type in (STRUCTURED, BATCH):
-        return parse_rows(_DECODER.decode(body), to_event, _id_of)
+        return read(_DECODER.decode(body))
     if any(name.startswith(ATTRIBUTE_HEADER) for name in headers):
-        return parse_rows([_from_headers(body, headers, media_type)], to_event, _id_of)
+        return read([_from_headers(body, headers, media_type)])
     if media_type not in PLAIN_JSON:
         raise InvalidUsageError(
             "unsupported_media_type",
             f"send {STRUCTURED}, {BATCH}, or application/json with or without ce- headers",
             field="Content-Type",
         )
-    return parse_rows(_DECODER.decode(body), to_event, _id_of)
+    return read(_DECODER.decode(body))
 
 
 def _from_headers(body: bytes, headers: Mapping[str, str], media_type: str) -> CloudEvent:
@@ -86,6 +95,16 @@ def _from_headers(body: bytes, headers: Mapping[str, str], media_type: str) -> C
     stated = {name: headers.get(ATTRIBUTE_HEADER + name) for name in _ATTRIBUTES}
     attributes = {name: unquote(value) for name, value in stated.items() if value}
     return CloudEvent(**attributes, data=_read_json(body) if body.strip() else None)
+
+
+def _attributes_reader(wanted: Set[str]) -> Callable[[CloudEvent], dict[str, str]]:
+    prefix = PATH_PREFIXES[Door.CLOUDEVENTS]
+    paths = {
+        name: tuple(name.removeprefix(prefix).split("."))
+        for name in wanted
+        if name.startswith(prefix)
+    }
+    return lambda event: loose.texts_at(_data_of(event), paths)
 
 
 def _id_of(event: CloudEvent) -> str | None:

@@ -4,13 +4,16 @@ Only the fields below are ever decoded: prompts and answers stay bytes. LiteLLM 
 not know as "", null or {}, so every field takes any type and is read with care.
 """
 
+from collections.abc import Set
 from decimal import Decimal
-from typing import Any, Final
+from functools import lru_cache, partial
+from typing import Any, Final, cast
 
 import msgspec
 
 from apps.usage.adapters import loose
 from apps.usage.adapters.rows import RowDecoder, parse_rows
+from apps.usage.core.attribution import PATH_PREFIXES
 from apps.usage.core.events import MAX_ID_LENGTH, Door, InvalidUsageError, Parsed, UsageEvent
 from apps.usage.core.pricing_facts import NO_FACTS, PricingFacts, context_of, facts_of_raw_usage
 from apps.usage.core.provider_usage import TokenBuckets, normalise_raw_usage, read_openai_chat
@@ -44,8 +47,14 @@ class _Error(msgspec.Struct, gc=False):
     llm_provider: Any = None
 
 
-class LiteLLMCall(msgspec.Struct, gc=False, rename={"start_time": "startTime",
-    "end_time": "endTime", "completion_start_time": "completionStartTime"}):  # fmt: skip
+_CALL_NAMES: Final = {
+    "start_time": "startTime",
+    "end_time": "endTime",
+    "completion_start_time": "completionStartTime",
+}
+
+
+class LiteLLMCall(msgspec.Struct, gc=False, rename=_CALL_NAMES):
     """What is wanted of one StandardLoggingPayload."""
 
     litellm_call_id: Any = None
@@ -78,12 +87,59 @@ _NO_METADATA: Final = _Metadata()
 _NO_ERROR: Final = _Error()
 
 
-def parse_litellm(body: bytes) -> Parsed:
+def parse_litellm(body: bytes, wanted: Set[str] = frozenset()) -> Parsed:
     """An array (LiteLLM's default), NDJSON, or a single payload.
 
-    Raises InvalidUsageError when the body has no row that is JSON, or none at all.
+    `wanted`: attributes that mapping rules name, as "metadata.cost_center" or
+    "metadata.requester_metadata.team". Raises InvalidUsageError when the body has no row that is
+    JSON, or none at all.
     """
-    return parse_rows(_DECODER.decode(body), _to_event, _id_of)
+    if not wanted:
+        return parse_rows(_DECODER.decode(body), _to_event, _id_of)
+    decoder, paths = _decoder_of(frozenset(wanted))
+    return parse_rows(decoder.decode(body), _to_event, _id_of, partial(_attributes_of, paths=paths))
+
+
+Paths = dict[str, tuple[str, ...]]
+
+
+@lru_cache(maxsize=256)
+def _decoder_of(wanted: frozenset[str]) -> tuple[RowDecoder[LiteLLMCall], Paths]:
+    """A decoder that keeps what is wanted of the metadata, too; the rest stays bytes."""
+    prefix = PATH_PREFIXES[Door.LITELLM]
+    paths = {
+        name: tuple(name.removeprefix(prefix).split("."))
+        for name in sorted(wanted)
+        if name.startswith(prefix)
+    }
+    known = _Metadata.__struct_fields__
+    more = sorted({steps[0] for steps in paths.values()}.difference(known))
+    # A member may have any name; a field of a struct may not.
+    fields = [(f"more_{n}", Any, None) for n in range(len(more))]
+    metadata = msgspec.defstruct(
+        "_MetadataWithMore",
+        fields,
+        bases=(_Metadata,),
+        rename={f"more_{n}": name for n, name in enumerate(more)},
+        gc=False,
+    )
+    call = msgspec.defstruct(
+        "_CallWithMore",
+        [("metadata", metadata | Anything, None)],
+        bases=(LiteLLMCall,),
+        rename=_CALL_NAMES,
+        gc=False,
+    )
+    kept = cast("type[LiteLLMCall]", call)
+    return RowDecoder(kept, id_key="litellm_call_id", lenient=True), paths
+
+
+def _attributes_of(call: LiteLLMCall, *, paths: Paths) -> dict[str, str]:
+    said = call.metadata
+    if not isinstance(said, _Metadata):
+        return {}
+    names = zip(said.__struct_encode_fields__, said.__struct_fields__, strict=True)
+    return loose.texts_at({name: getattr(said, field) for name, field in names}, paths)
 
 
 def _id_of(call: LiteLLMCall) -> str | None:

@@ -42,6 +42,18 @@ def first_text(*values: object) -> str | None:
     return next((found for value in values if (found := text(value)) is not None), None)
 
 
+def texts_at(root: object, paths: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """The texts that stand at these paths below a map; what is a list or a map itself is not."""
+    found = {}
+    for name, steps in paths.items():
+        value = root
+        for step in steps:
+            value = value.get(step) if isinstance(value, Mapping) else None
+        if (shown := text(_spoken(value))) is not None:
+            found[name] = shown
+    return found
+
+
 def required_text(value: object, *, field: str, max_length: int = MAX_NAME_LENGTH) -> str:
     """An identifying text. Raises InvalidUsageError when blank, unfit or too long."""
     if not isinstance(value, str) or not value.strip():

@@ -4,7 +4,7 @@ Spans that are not calls of a model are left out in silence; a call that cannot 
 rejection, whose index is the span's place in the body.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import datetime
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from apps.usage.adapters.otlp_dialects import (
     read_provider,
     read_tokens,
 )
+from apps.usage.adapters.otlp_keys import is_wanted
 from apps.usage.adapters.otlp_repeats import LITELLM_SOURCE, Call, without_repeats
 from apps.usage.adapters.otlp_spans import Span, read_json, read_protobuf
 from apps.usage.adapters.rows import reject
@@ -37,13 +38,15 @@ JSON: Final = "application/json"
 PROTOBUF_TYPES: Final = frozenset({"", "application/x-protobuf", "application/protobuf"})
 
 
-def parse_otlp_traces(body: bytes, content_type: str) -> Parsed:
+def parse_otlp_traces(body: bytes, content_type: str, wanted: Set[str] = frozenset()) -> Parsed:
     """An ExportTraceServiceRequest, protobuf or JSON; an empty one is fine.
 
-    Raises InvalidUsageError when the body is not one, or the content type neither.
+    `wanted`: attributes of spans or resources that mapping rules name. Raises InvalidUsageError
+    when the body is not one, or the content type neither.
     """
-    spans = list(_read_spans(body, content_type))
-    parsed = Parsed(events=[], indexes=[], rejections=[])
+    spans = list(_read_spans(body, content_type, wanted))
+    said: list[dict[str, str]] | None = [] if wanted else None
+    parsed = Parsed(events=[], indexes=[], rejections=[], attributes=said)
     calls = []
     for index, span in enumerate(spans):
         if isinstance(span, InvalidUsageError):
@@ -56,7 +59,18 @@ def parse_otlp_traces(body: bytes, content_type: str) -> Parsed:
     for call in without_repeats(calls, [span for span in spans if isinstance(span, Span)]):
         parsed.events.append(call.event)
         parsed.indexes.append(call.index)
+        if said is not None:
+            said.append(_attributes_of(call.span, wanted))
     return parsed
+
+
+def _attributes_of(span: Span, wanted: Set[str]) -> dict[str, str]:
+    """The span's before its resource's: a request's before its process's."""
+    found = {
+        name: loose.first_text(span.attributes.get(name), span.resource.get(name))
+        for name in wanted
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def ok_response(content_type: str, rejected_count: int, message: str) -> bytes:
@@ -96,12 +110,15 @@ def _varint(number: int) -> bytes:
     return bytes(written)
 
 
-def _read_spans(body: bytes, content_type: str) -> Iterable[Span | InvalidUsageError]:
+def _read_spans(
+    body: bytes, content_type: str, wanted: Set[str]
+) -> Iterable[Span | InvalidUsageError]:
+    is_read = is_wanted if not wanted else lambda key: key in wanted or is_wanted(key)
     media_type = _media_type(content_type)
     if media_type == JSON:
-        return read_json(body) if body.strip() else ()
+        return read_json(body, is_read) if body.strip() else ()
     if media_type in PROTOBUF_TYPES:
-        return read_protobuf(body)
+        return read_protobuf(body, is_read)
     raise InvalidUsageError(
         "unsupported_media_type",
         "send OTLP as application/x-protobuf or application/json",

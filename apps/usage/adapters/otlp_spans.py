@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -12,12 +12,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from apps.usage.adapters.otlp_keys import is_wanted
 from apps.usage.adapters.rows import UNREADABLE
 from apps.usage.core.events import InvalidUsageError
 
 Attribute = str | int | float | bool | list[str]
 Attributes = dict[str, Attribute]
+# Whether an attribute of this name is read: all others stay bytes.
+IsRead = Callable[[str], bool]
 
 FIRST_TOKEN_EVENTS: Final = frozenset(
     {"First Token Stream Event", "ai.stream.firstChunk", "gen_ai.content.completion.chunk"}
@@ -42,7 +43,7 @@ class Span(msgspec.Struct, kw_only=True, gc=False):
     exception_type: str | None = None
 
 
-def read_protobuf(body: bytes) -> Iterator[Span]:
+def read_protobuf(body: bytes, is_read: IsRead) -> Iterator[Span]:
     """Raises InvalidUsageError when the body is not an ExportTraceServiceRequest."""
     try:
         request = ExportTraceServiceRequest.FromString(body)
@@ -51,13 +52,13 @@ def read_protobuf(body: bytes) -> Iterator[Span]:
             "invalid_protobuf", "the body is not an OTLP ExportTraceServiceRequest in protobuf"
         ) from None
     for of_resource in request.resource_spans:
-        resource = _plain_attributes(of_resource.resource.attributes)
+        resource = _plain_attributes(of_resource.resource.attributes, is_read)
         for of_scope in of_resource.scope_spans:
             for span in of_scope.spans:
-                yield _from_protobuf(span, of_scope.scope.name, resource)
+                yield _from_protobuf(span, of_scope.scope.name, resource, is_read)
 
 
-def _from_protobuf(span: trace_pb2.Span, scope: str, resource: Attributes) -> Span:
+def _from_protobuf(span: trace_pb2.Span, scope: str, resource: Attributes, is_read: IsRead) -> Span:
     plain = Span(
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
@@ -68,7 +69,7 @@ def _from_protobuf(span: trace_pb2.Span, scope: str, resource: Attributes) -> Sp
         is_error=span.status.code == trace_pb2.Status.STATUS_CODE_ERROR,
         status_message=span.status.message,
         scope=scope,
-        attributes=_plain_attributes(span.attributes),
+        attributes=_plain_attributes(span.attributes, is_read),
         resource=resource,
     )
     for event in span.events:
@@ -80,11 +81,11 @@ def _from_protobuf(span: trace_pb2.Span, scope: str, resource: Attributes) -> Sp
     return plain
 
 
-def _plain_attributes(attributes: Iterable[KeyValue]) -> Attributes:
+def _plain_attributes(attributes: Iterable[KeyValue], is_read: IsRead) -> Attributes:
     return {
         attribute.key: value
         for attribute in attributes
-        if is_wanted(attribute.key) and (value := _plain_value(attribute.value)) is not None
+        if is_read(attribute.key) and (value := _plain_value(attribute.value)) is not None
     }
 
 
@@ -181,7 +182,7 @@ def _without_halves(body: bytes) -> bytes:
     return _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], body)
 
 
-def read_json(body: bytes) -> Iterator[Span | InvalidUsageError]:
+def read_json(body: bytes, is_read: IsRead) -> Iterator[Span | InvalidUsageError]:
     """Spans; an error stands for each that cannot be read.
 
     Raises InvalidUsageError when the body is not an ExportTraceServiceRequest.
@@ -190,18 +191,20 @@ def read_json(body: bytes) -> Iterator[Span | InvalidUsageError]:
         request = _REQUEST.decode(_without_halves(body))
         for of_resource in request.resource_spans or ():
             described = of_resource.resource
-            resource = _json_attributes(described.attributes if described else None)
+            resource = _json_attributes(described.attributes if described else None, is_read)
             for of_scope in of_resource.scope_spans or ():
                 scope = (of_scope.scope.name if of_scope.scope else None) or ""
                 for raw in of_scope.spans or ():
-                    yield _from_json(raw, scope, resource)
+                    yield _from_json(raw, scope, resource, is_read)
     except UNREADABLE:
         raise InvalidUsageError(
             "invalid_json", "the body is not an OTLP ExportTraceServiceRequest in JSON"
         ) from None
 
 
-def _from_json(raw: msgspec.Raw, scope: str, resource: Attributes) -> Span | InvalidUsageError:
+def _from_json(
+    raw: msgspec.Raw, scope: str, resource: Attributes, is_read: IsRead
+) -> Span | InvalidUsageError:
     try:
         span = _SPAN.decode(raw)
         status = span.status or _JsonStatus()
@@ -215,7 +218,7 @@ def _from_json(raw: msgspec.Raw, scope: str, resource: Attributes) -> Span | Inv
             is_error=status.code in (2, "STATUS_CODE_ERROR"),
             status_message=status.message or "",
             scope=scope,
-            attributes=_json_attributes(span.attributes),
+            attributes=_json_attributes(span.attributes, is_read),
             resource=resource,
         )
         _add_json_events(plain, span.events or [])
@@ -234,11 +237,11 @@ def _add_json_events(plain: Span, events: list[_JsonEvent]) -> None:
             plain.first_token_ns = _nanoseconds(event.time_unix_nano)
 
 
-def _json_attributes(attributes: list[_JsonAttribute] | None) -> Attributes:
+def _json_attributes(attributes: list[_JsonAttribute] | None, is_read: IsRead) -> Attributes:
     return {
         attribute.key: value
         for attribute in attributes or ()
-        if is_wanted(attribute.key) and (value := _json_value(attribute.value)) is not None
+        if is_read(attribute.key) and (value := _json_value(attribute.value)) is not None
     }
 
 

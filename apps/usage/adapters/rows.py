@@ -135,9 +135,11 @@ def parse_rows(
     rows: list[Row | BadRow],
     to_event: Callable[[Row], UsageEvent],
     id_of: Callable[[Row], Any],
+    attributes_of: Callable[[Row], dict[str, str]] | None = None,
 ) -> Parsed:
     """Each row as an event with its index, or as a rejection."""
-    parsed = Parsed(events=[], indexes=[], rejections=[])
+    said: list[dict[str, str]] | None = None if attributes_of is None else []
+    parsed = Parsed(events=[], indexes=[], rejections=[], attributes=said)
     for index, row in enumerate(rows):
         if isinstance(row, BadRow):
             parsed.rejections.append(reject(index, row.error, row.id))
@@ -145,6 +147,8 @@ def parse_rows(
         try:
             parsed.events.append(to_event(row))
             parsed.indexes.append(index)
+            if said is not None and attributes_of is not None:
+                said.append(attributes_of(row))
         except InvalidUsageError as error:
             parsed.rejections.append(reject(index, error, id_of(row)))
     return parsed

@@ -16,11 +16,19 @@ def admit(parsed: Parsed, *, now: datetime) -> Parsed:
     oldest, newest = now - RETENTION, now + MAX_CLOCK_AHEAD
     if all(oldest <= event.occurred_at <= newest for event in parsed.events):
         return parsed
-    kept = Parsed(events=[], indexes=[], rejections=list(parsed.rejections))
-    for index, event in zip(parsed.indexes, parsed.events, strict=True):
+    said = parsed.attributes
+    kept = Parsed(
+        events=[],
+        indexes=[],
+        rejections=list(parsed.rejections),
+        attributes=None if said is None else [],
+    )
+    for row, (index, event) in enumerate(zip(parsed.indexes, parsed.events, strict=True)):
         if oldest <= event.occurred_at <= newest:
             kept.events.append(event)
             kept.indexes.append(index)
+            if said is not None and kept.attributes is not None:
+                kept.attributes.append(said[row])
         else:
             kept.rejections.append(_refuse(index, event.event_id, event.occurred_at, now))
     return kept

@@ -105,11 +105,17 @@ class InvalidUsageError(ValueError):
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
-    """A body, read: good events with the index of their rows, and the rows refused."""
+    """A body, read: good events with the index of their rows, and the rows refused.
+
+    `attributes`: of each event what the tenant's mapping rules asked the adapter for; None when
+    they asked for nothing. They stand beside the events: an event's content does not depend on
+    rules.
+    """
 
     events: list[UsageEvent]
     indexes: list[int]
     rejections: list[Rejection]
+    attributes: list[dict[str, str]] | None = None
 
 
 def split_input(
