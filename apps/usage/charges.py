@@ -29,6 +29,7 @@ from apps.pricing.selectors import (
 from apps.tenants.scoping import current_tenant_id
 from apps.tenants.selectors import list_api_keys, list_customers, list_departments
 from apps.usage.core.rating import used_nothing
+from apps.usage.ledger import LEFT_JOIN_MOVED
 
 MAX_CHARGES: Final = 200
 # A search that would read too much of the ledger is given up, not waited for.
@@ -144,9 +145,11 @@ _COLUMNS: Final = f"""
     l.rate_revision, l.reported_cost_usd, l.latency_ms, l.end_user, l.tags, l.decision_id
 """
 # An adjustment stands at its charge's own time, so its partition is the charge's.
-_FROM: Final = """
+_FROM: Final = f"""
 FROM usage_ledger AS l
-JOIN usage_slice AS s ON s.tenant_id = l.tenant_id AND s.id = l.slice_id
+{LEFT_JOIN_MOVED}
+JOIN usage_slice AS s ON s.tenant_id = l.tenant_id
+    AND s.id = coalesce(moved.slice_id, l.slice_id)
 LEFT JOIN LATERAL (
     SELECT sum(a.cost_usd) AS cost_usd, sum(a.unpriced_change) AS change
     FROM usage_ledger AS a

@@ -36,7 +36,7 @@ from apps.pricing.selectors import current_rate_book
 from apps.tenants.scoping import current_tenant_id, tenant_scope
 from apps.usage.core.repricing import units_from_usd
 from apps.usage.hardware_report import list_whole_hours, read_tokens_before, token_counts
-from apps.usage.ledger import MAX_ROWS_PER_COMMIT
+from apps.usage.ledger import LEFT_JOIN_MOVED, MAX_ROWS_PER_COMMIT
 from apps.usage.repricing_charges import ChargeSlice, PricedCharge
 from apps.usage.repricing_ledger import Adjustment, write_adjustments
 from apps.usage.repricing_rows import lock_repricings, read_closed_through
@@ -48,8 +48,8 @@ LOOKBACK: Final = timedelta(days=35)
 # Routers post in batches: an hour is closed when most of them have.
 GRACE: Final = timedelta(minutes=2)
 
-CHARGES = """
-SELECT l.id, l.occurred_at, l.slice_id,
+CHARGES = f"""
+SELECT l.id, l.occurred_at, coalesce(moved.slice_id, l.slice_id),
     l.uncached_input_tokens + l.cache_write_5m_tokens + l.cache_write_1h_tokens,
     l.cache_read_tokens, l.output_tokens,
     coalesce(l.cost_usd, 0) + coalesce(a.cost_usd, 0),
@@ -62,6 +62,7 @@ LEFT JOIN LATERAL (
     WHERE tenant_id = l.tenant_id AND kind = 1 AND corrects_id = l.id
         AND occurred_at = l.occurred_at
 ) AS a ON true
+{LEFT_JOIN_MOVED}
 WHERE l.tenant_id = %(tenant_id)s AND l.kind = 0 AND s.backend_id = %(backend_id)s
     AND l.occurred_at >= %(starts_at)s AND l.occurred_at < %(ends_at)s
 ORDER BY l.id
@@ -332,7 +333,7 @@ def _priced(charge: _Charge) -> PricedCharge:
         id=charge.id,
         occurred_at=charge.occurred_at,
         slice_id=charge.slice_id,
-        place=ChargeSlice("", "", 0, None, None, ""),
+        place=ChargeSlice("", "", 0, 0, None, None, None, None, None, ""),
         before_units=units_from_usd(charge.charged_usd),
         unpriced=charge.unpriced,
         new_units=0,

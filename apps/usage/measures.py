@@ -2,7 +2,7 @@
 
 # Column of every rollup -> how it is summed from ledger rows `l`.
 FROM_LEDGER = {
-    "requests": "count(*) FILTER (WHERE l.kind = 0)",
+    "requests": "count(*) FILTER (WHERE l.kind = 0) + sum(l.request_change)",
     "uncached_input_tokens": "sum(l.uncached_input_tokens)",
     "cache_read_tokens": "sum(l.cache_read_tokens)",
     "cache_write_5m_tokens": "sum(l.cache_write_5m_tokens)",
@@ -13,7 +13,8 @@ FROM_LEDGER = {
     "unpriced_requests": "count(*) FILTER (WHERE l.cost_usd IS NULL) + sum(l.unpriced_change)",
     "revenue_usd": "coalesce(sum(l.revenue_usd), 0)",
     "latency_ms_sum": "coalesce(sum(l.latency_ms), 0)",
-    "latency_count": "count(l.latency_ms)",
+    "latency_count": "count(l.latency_ms) FILTER (WHERE l.kind = 0)"
+    " + coalesce(sum(l.request_change) FILTER (WHERE l.latency_ms IS NOT NULL), 0)",
 }
 COLUMNS = ", ".join(FROM_LEDGER)
 SUMS_FROM_LEDGER = ", ".join(f"{sql} AS {column}" for column, sql in FROM_LEDGER.items())

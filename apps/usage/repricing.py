@@ -2,10 +2,12 @@
 
 A repricing is drafted with its dry run, started by an admin, worked through in portions, each one
 transaction (read, price, adjust, move the cursor), and may be undone. See docs/repricing.md.
+Runs that re-attribute charges are drafted in reattribution and go the same way from there.
 """
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import date, datetime
 from typing import Final
 
@@ -22,6 +24,7 @@ from apps.usage.core.repricing import (
     is_month_end,
     list_statuses,
 )
+from apps.usage.reattribution import take_move_back_portion, take_move_portion
 from apps.usage.repricing_charges import (
     Pricer,
     Selection,
@@ -124,11 +127,11 @@ def start_repricing(
         rows.lock_repricings()
         run = get_repricing(repricing_id)
         if run.status not in ("draft", "failed"):
-            raise RepricingRefusedError(f"repricing {run.id} is {run.status}; only a draft starts")
+            raise RepricingRefusedError(f"{run.noun} {run.id} is {run.status}; only a draft starts")
         refuse_while_unfinished(apart_from=run.id)
         if run.status == "draft" and run.after_position != rows.read_last_position():
             raise RepricingRefusedError(
-                f"another repricing ran after the dry run of {run.id}; make a new dry run"
+                f"another correction ran after the dry run of {run.id}; make a new dry run"
             )
         refuse_closed_months(run, include_closed=include_closed)
         rows.set_running(run.id, now=now)
@@ -177,6 +180,7 @@ def undo_repricing(
             after_position=rows.read_last_position(),
             preview=None,
             undo_of=target.id,
+            move=target.move,
             now=now,
         )
         rows.set_running(undo_id, now=now)
@@ -196,10 +200,8 @@ def run_repricing_portion(
         if not rows.try_lock_repricings():
             return None
         run = get_repricing(repricing_id)
-        if run.status == "running":
-            take = _portion if run.undo_of is None else _undo_portion
-            if take(run, now, limit):
-                _finish(run, now=now)
+        if run.status == "running" and _taker_of(run)(run, now, limit):
+            _finish(run, now=now)
         return get_repricing(repricing_id)
 
 
@@ -218,7 +220,7 @@ def continue_repricing(tenant_id: int, *, now: datetime, seconds: float) -> Repr
             # The database is away: the run goes on where it was when it is back.
             raise
         except Exception as error:
-            logger.exception("repricing %s of tenant %s failed", repricing_id, tenant_id)
+            logger.exception("run %s of tenant %s failed", repricing_id, tenant_id)
             return _fail(tenant_id, repricing_id, error, now=now)
     return run
 
@@ -238,7 +240,7 @@ def close_books(
         running = rows.find_running()
         if running is not None:
             raise RepricingRefusedError(
-                f"repricing {running.id} is running; the books close when it is done"
+                f"{running.noun} {running.id} is running; the books close when it is done"
             )
         before = read_closed_through()
         write_books_closed_through(closed_through)
@@ -253,6 +255,13 @@ def close_books(
             },
             now=now,
         )
+
+
+def _taker_of(run: RepricingInfo) -> Callable[[RepricingInfo, datetime, int], bool]:
+    """What takes a run one portion further, and says whether that was the last."""
+    if run.move is not None:
+        return take_move_portion if run.undo_of is None else take_move_back_portion
+    return _portion if run.undo_of is None else _undo_portion
 
 
 def _portion(run: RepricingInfo, now: datetime, limit: int) -> bool:
@@ -313,7 +322,7 @@ def _pricer(run: RepricingInfo) -> Pricer:
 
 def _finish(run: RepricingInfo, *, now: datetime) -> None:
     rows.set_finished(run.id, "done", now=now, error=None)
-    started = rows.list_started_runs()
+    started = rows.list_started_runs(moves=run.move is not None)
     status_of = list_statuses([other for other, _ in started])
     for other, status in started:
         if status_of[other.id] != status:
@@ -334,13 +343,15 @@ def _fail(tenant_id: int, repricing_id: int, error: Exception, *, now: datetime)
 
 
 def _audit(what: str, run: RepricingInfo, actor: str, *, now: datetime) -> None:
+    kind = "repricing" if run.move is None else "reattribution"
     record_audit(
         actor=actor,
-        action=f"repricing.{what}",
-        subject=f"repricing:{run.id}",
+        action=f"{kind}.{what}",
+        subject=f"{kind}:{run.id}",
         after={
             "reason": run.reason,
             "undo_of": run.undo_of,
+            "move": run.move,
             "from": run.starts_at.isoformat(),
             "to": run.ends_at.isoformat(),
             "rate_revision": run.rate_revision,

@@ -34,7 +34,7 @@ SELECT id, occurred_at, slice_id, requested_model, uncached_input_tokens, cache_
     price_context, cost_usd
 FROM usage_ledger
 WHERE tenant_id = %(tenant_id)s AND id > %(after_id)s AND id <= %(last_id)s AND kind = 0
-    AND occurred_at >= %(starts_at)s AND occurred_at < %(ends_at)s
+    AND occurred_at >= %(starts_at)s AND occurred_at < %(ends_at)s {narrowing}
 ORDER BY id
 """
 ADJUSTMENTS = """
@@ -45,8 +45,18 @@ WHERE tenant_id = %(tenant_id)s AND kind = 1
     AND occurred_at >= %(months_start)s AND occurred_at < %(months_end)s
 GROUP BY 1
 """
+# The newest of each charge's moves says where it belongs.
+MOVED = """
+SELECT DISTINCT ON (corrects_id) corrects_id, slice_id
+FROM usage_ledger
+WHERE tenant_id = %(tenant_id)s AND kind = 2 AND request_change = 1
+    AND corrects_id > %(after_id)s AND corrects_id <= %(last_id)s
+    AND occurred_at >= %(months_start)s AND occurred_at < %(months_end)s
+ORDER BY corrects_id, id DESC
+"""
 SLICES = """
-SELECT id, provider, model, backend_id, customer_id, department_id, status
+SELECT id, provider, model, backend_id, api_key_id, customer_id, department_id, project,
+    environment, task, status
 FROM usage_slice WHERE tenant_id = %s AND id = ANY(%s)
 """
 
@@ -85,14 +95,19 @@ class ChargeSlice:
     provider: str
     model: str
     backend_id: int
+    api_key_id: int
     customer_id: int | None
     department_id: int | None
+    project: str | None
+    environment: str | None
+    task: str | None
     status: str
 
 
 @dataclass(frozen=True, slots=True)
 class PricedCharge:
-    """A charge in scope: its effective cost (0 while unpriced is 1), and its cost by the book.
+    """A charge in scope, where it belongs by now: its effective cost (0 while unpriced is 1), and
+    its cost by the book.
 
     Costs in 1e-24 USD; new_units is -1 when the book has no price.
     """
@@ -115,20 +130,16 @@ class Portion:
     is_last: bool
 
 
-class Pricer:
-    """One rate book over one tenant's slices. Cards and slices are remembered, within a bound."""
+class Places:
+    """What the tenant's slices say of their charges; remembered, within a bound."""
 
-    def __init__(self, book: RateBook) -> None:
-        self.book = book
+    def __init__(self) -> None:
         self._places: dict[int, ChargeSlice] = {}
-        self._cards: dict[tuple[int, str | None], RateCard | None] = {}
-        self._backends: dict[int, tuple[str, str, str]] = {}
 
-    def read_places(self, slice_ids: set[int]) -> Mapping[int, ChargeSlice]:
+    def read(self, slice_ids: set[int]) -> Mapping[int, ChargeSlice]:
+        """At least these; the tenant in scope's."""
         if len(self._places) > MAX_CACHED:
             self._places.clear()
-        if len(self._cards) > MAX_CACHED:
-            self._cards.clear()
         missing = slice_ids - self._places.keys()
         if missing:
             with connection.cursor() as cursor:
@@ -136,12 +147,28 @@ class Pricer:
                 self._places.update({row[0]: ChargeSlice(*row[1:]) for row in cursor.fetchall()})
         return self._places
 
+
+class Pricer:
+    """One rate book over one tenant's slices. Cards are remembered, within a bound."""
+
+    def __init__(self, book: RateBook) -> None:
+        self.book = book
+        self._places = Places()
+        self._cards: dict[tuple[int, str | None], RateCard | None] = {}
+        self._backends: dict[int, tuple[str, str, str]] = {}
+
+    def read_places(self, slice_ids: set[int]) -> Mapping[int, ChargeSlice]:
+        if len(self._cards) > MAX_CACHED:
+            self._cards.clear()
+        return self._places.read(slice_ids)
+
     def card_of(self, slice_id: int, requested_model: str | None) -> RateCard | None:
         key = (slice_id, requested_model)
         try:
             return self._cards[key]
         except KeyError:
-            card = self._cards[key] = self._resolve(self._places[slice_id], requested_model)
+            place = self._places.read({slice_id})[slice_id]
+            card = self._cards[key] = self._resolve(place, requested_model)
             return card
 
     def _resolve(self, place: ChargeSlice, requested_model: str | None) -> RateCard | None:
@@ -168,56 +195,96 @@ def pricer_at(revision: int) -> Pricer:
     return Pricer(rate_book_as_of(revision))
 
 
-def read_portion(pricer: Pricer, chosen: Selection, *, after_id: int, limit: int) -> Portion:
-    """The next `limit` ledger rows after an id; of these, the charges chosen."""
+@dataclass(frozen=True, slots=True)
+class LedgerRows:
+    """Charges among the next rows of the ledger, as CHARGES has them, and what corrected them.
+
+    `adjusted`: by charge, the units added and the change in unpriced requests; `moved`: the slice
+    a charge has been moved to. `last_id`: where to go on from.
+    """
+
+    rows: list[tuple[Any, ...]]
+    adjusted: Mapping[int, tuple[int, int]]
+    moved: Mapping[int, int]
+    last_id: int
+    is_last: bool
+
+    def effective(self, row: tuple[Any, ...]) -> tuple[int, int, int]:
+        """(slice_id, cost in 1e-24 USD, unpriced 0 or 1) of a charge by now."""
+        charge_id, cost_usd = row[0], row[12]
+        added_units, unpriced_change = self.adjusted.get(charge_id, (0, 0))
+        units = added_units + (0 if cost_usd is None else units_from_usd(cost_usd))
+        return self.moved.get(charge_id, row[2]), units, (cost_usd is None) + unpriced_change
+
+
+def read_ledger_rows(
+    starts_at: datetime,
+    ends_at: datetime,
+    *,
+    through_id: int,
+    after_id: int,
+    limit: int,
+    narrowing: str = "",
+    values: Mapping[str, Any] | None = None,
+) -> LedgerRows:
+    """The next `limit` rows of the ledger after an id; of these, the charges of the range.
+
+    `narrowing`: more conditions on the rows, with their `values`.
+    """
     parameters: dict[str, Any] = {
+        **(values or {}),
         "tenant_id": current_tenant_id(),
         "after_id": after_id,
-        "through_id": chosen.through_id,
+        "through_id": through_id,
         "limit": limit,
-        "starts_at": chosen.starts_at,
-        "ends_at": chosen.ends_at,
-        "months_start": _month_start(chosen.starts_at),
-        "months_end": _month_start(_month_start(chosen.ends_at) + timedelta(days=32)),
+        "starts_at": starts_at,
+        "ends_at": ends_at,
+        "months_start": _month_start(starts_at),
+        "months_end": _month_start(_month_start(ends_at) + timedelta(days=32)),
     }
     with connection.cursor() as cursor:
         cursor.execute(SCAN, parameters)
         last_id, scanned = cursor.fetchone()
         if not scanned:
-            return Portion(iter(()), after_id, is_last=True)
+            return LedgerRows([], {}, {}, after_id, is_last=True)
         parameters["last_id"] = last_id
-        cursor.execute(CHARGES, parameters)
+        cursor.execute(CHARGES.format(narrowing=narrowing), parameters)
         rows = cursor.fetchall()
         cursor.execute(ADJUSTMENTS, parameters)
         adjusted = {row[0]: (units_from_usd(row[1]), int(row[2])) for row in cursor.fetchall()}
-    pricer.read_places({row[2] for row in rows})
-    return Portion(_price(pricer, chosen, rows, adjusted), last_id, is_last=scanned < limit)
+        cursor.execute(MOVED, parameters)
+        moved = dict(cursor.fetchall())
+    return LedgerRows(rows, adjusted, moved, last_id, is_last=scanned < limit)
 
 
-def _price(
-    pricer: Pricer,
-    chosen: Selection,
-    rows: list[tuple[Any, ...]],
-    adjusted: dict[int, tuple[int, int]],
-) -> Iterator[PricedCharge]:
+def read_portion(pricer: Pricer, chosen: Selection, *, after_id: int, limit: int) -> Portion:
+    """The next `limit` ledger rows after an id; of these, the charges chosen."""
+    found = read_ledger_rows(
+        chosen.starts_at,
+        chosen.ends_at,
+        through_id=chosen.through_id,
+        after_id=after_id,
+        limit=limit,
+    )
+    pricer.read_places({row[2] for row in found.rows} | set(found.moved.values()))
+    return Portion(_price(pricer, chosen, found), found.last_id, is_last=found.is_last)
+
+
+def _price(pricer: Pricer, chosen: Selection, found: LedgerRows) -> Iterator[PricedCharge]:
     places = pricer.read_places(set())
-    for row in rows:
-        charge_id, occurred_at, slice_id, cost_usd = row[0], row[1], row[2], row[12]
+    for row in found.rows:
+        slice_id, before_units, unpriced = found.effective(row)
         place = places[slice_id]
-        if not _is_in_scope(chosen, place):
-            continue
-        added_units, unpriced_change = adjusted.get(charge_id, (0, 0))
-        unpriced = (cost_usd is None) + unpriced_change
-        if chosen.only_unpriced and not unpriced:
+        if not _is_in_scope(chosen, place) or (chosen.only_unpriced and not unpriced):
             continue
         yield PricedCharge(
-            id=charge_id,
-            occurred_at=occurred_at,
+            id=row[0],
+            occurred_at=row[1],
             slice_id=slice_id,
             place=place,
-            before_units=added_units + (0 if cost_usd is None else units_from_usd(cost_usd)),
+            before_units=before_units,
             unpriced=unpriced,
-            new_units=_cost_units(pricer, place, row),
+            new_units=_cost_units(pricer, place, slice_id, row),
         )
 
 
@@ -230,9 +297,9 @@ def _is_in_scope(chosen: Selection, place: ChargeSlice) -> bool:
     )
 
 
-def _cost_units(pricer: Pricer, place: ChargeSlice, row: tuple[Any, ...]) -> int:
+def _cost_units(pricer: Pricer, place: ChargeSlice, slice_id: int, row: tuple[Any, ...]) -> int:
     """As ingest rates an event: the same rates give the same digits."""
-    _, occurred_at, slice_id, requested_model = row[:4]
+    _, occurred_at, _, requested_model = row[:4]
     meters, context = (json.loads(text) if text else {} for text in row[10:12])
     return cost_units(
         pricer.card_of(slice_id, requested_model),

@@ -9,9 +9,11 @@ from apps.usage import repricing_rows as rows
 from apps.usage.core.repricing import (
     RepricingRefusedError,
     RepricingScope,
+    Status,
     changed_months,
     closed_among,
     find_blocking,
+    noun_of,
 )
 from apps.usage.repricing_rows import RepricingInfo, get_repricing, read_closed_through
 
@@ -47,33 +49,37 @@ def find_names(scope: RepricingScope) -> tuple[int | None, int | None]:
 
 
 def refuse_while_unfinished(apart_from: int | None = None) -> None:
-    for other, status in rows.list_started_runs():
-        if other.id == apart_from or status not in ("running", "failed"):
-            continue
-        if status == "running":
-            raise RepricingRefusedError(f"repricing {other.id} is running; wait until it is done")
-        raise RepricingRefusedError(
-            f"repricing {other.id} failed midway; resume it or undo it first"
-        )
+    for moves in (False, True):
+        for other, status in rows.list_started_runs(moves=moves):
+            if other.id != apart_from:
+                _refuse_while_unfinished(f"{noun_of(moves=moves)} {other.id}", status)
+
+
+def _refuse_while_unfinished(other: str, status: Status) -> None:
+    if status == "running":
+        raise RepricingRefusedError(f"{other} is running; wait until it is done")
+    if status == "failed":
+        raise RepricingRefusedError(f"{other} failed midway; resume it or undo it first")
 
 
 def refuse_undo_out_of_order(target: RepricingInfo) -> None:
     if target.status not in ("done", "failed") or (target.status == "failed" and target.undo_of):
         instead = "; resume it instead" if target.status == "failed" else ""
         raise RepricingRefusedError(
-            f"repricing {target.id} is {target.status}: there is nothing to undo{instead}"
+            f"{target.noun} {target.id} is {target.status}: there is nothing to undo{instead}"
         )
-    blocking = find_blocking([run for run, _ in rows.list_started_runs()], target.id)
+    started = rows.list_started_runs(moves=target.move is not None)
+    blocking = find_blocking([run for run, _ in started], target.id)
     if blocking == target.id:
-        raise RepricingRefusedError(f"what repricing {target.id} did has been undone already")
+        raise RepricingRefusedError(f"what {target.noun} {target.id} did has been undone already")
     if blocking is not None:
         raise RepricingRefusedError(
-            f"repricing {blocking} ran after {target.id} and stands on its prices;"
+            f"{target.noun} {blocking} ran after {target.id} and stands on what it did;"
             f" undo {blocking} first, the newest before the older"
         )
     if target.undo_of is not None and get_repricing(target.undo_of).error is not None:
         raise RepricingRefusedError(
-            f"repricing {target.undo_of} had failed midway and stays undone; make a new dry run"
+            f"{target.noun} {target.undo_of} had failed midway and stays undone; make a new dry run"
         )
 
 
@@ -82,7 +88,7 @@ def refuse_closed_months(run: RepricingInfo, *, include_closed: bool) -> None:
     if closed:
         raise RepricingRefusedError(
             f"the books are closed for {', '.join(f'{month:%Y-%m}' for month in closed)}, where"
-            f" repricing {run.id} changes charges; an admin may include closed months expressly",
+            f" {run.noun} {run.id} changes charges; an admin may include closed months expressly",
             field="include_closed",
         )
 

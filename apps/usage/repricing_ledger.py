@@ -19,7 +19,7 @@ _COLUMNS: Final = """tenant_id, id, occurred_at, received_at, kind, corrects_id,
     unpriced_change, slice_id, source, event_id, uncached_input_tokens, cache_read_tokens,
     cache_write_5m_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens, cost_usd,
     rate_revision"""
-_QUEUE: Final = """
+LEDGER_QUEUE: Final = """
 INSERT INTO usage_commit (tenant_id, id, rows, first_occurred_at, last_occurred_at)
 SELECT %(tenant_id)s, %(commit_number)s, count(*), min(occurred_at), max(occurred_at)
 FROM written HAVING count(*) > 0
@@ -36,7 +36,7 @@ WITH written AS (
         WITH ORDINALITY
         AS a (corrects_id, occurred_at, slice_id, cost_units, unpriced_change, row)
     RETURNING occurred_at
-){_QUEUE}"""
+){LEDGER_QUEUE}"""
 
 # An undo's cursor is the last id of the undone run's rows. Its rows' count is the portion's.
 OPPOSITES = f"""
@@ -48,13 +48,22 @@ WITH undone AS MATERIALIZED (
             AND id > %(after_id)s
         ORDER BY id LIMIT %(limit)s
     ) AS portion
+), placed AS (
+    SELECT l.*, coalesce(moved.slice_id, l.slice_id) AS now_slice_id
+    FROM undone AS l LEFT JOIN LATERAL (
+        SELECT m.slice_id FROM usage_ledger AS m
+        WHERE m.tenant_id = %(tenant_id)s AND m.kind = 2 AND m.corrects_id = l.corrects_id
+            AND m.occurred_at = l.occurred_at AND m.request_change = 1
+        ORDER BY m.id DESC LIMIT 1
+    ) AS moved ON true
 ), written AS (
     INSERT INTO usage_ledger ({_COLUMNS})
     SELECT %(tenant_id)s, %(first_id)s + row, occurred_at, %(now)s, 1, corrects_id,
-        %(repricing_id)s, -unpriced_change, slice_id, {_NO_EVENT}, -cost_usd, %(rate_revision)s
-    FROM undone
+        %(repricing_id)s, -unpriced_change, now_slice_id, {_NO_EVENT}, -cost_usd,
+        %(rate_revision)s
+    FROM placed
     RETURNING occurred_at
-), queued AS ({_QUEUE})
+), queued AS ({LEDGER_QUEUE})
 SELECT count(*), max(id), coalesce(-sum(cost_usd), 0), coalesce(-sum(unpriced_change), 0)
 FROM undone
 """
@@ -89,13 +98,13 @@ def write_adjustments(
     with connection.cursor() as cursor:
         cursor.execute(
             WRITE,
-            _commit_parameters(repricing_id, rate_revision, now)
+            commit_parameters(repricing_id, rate_revision, now)
             | {
-                "corrects_id": _array(charge.id for charge in charges),
-                "occurred_at": _array(charge.occurred_at.isoformat() for charge in charges),
-                "slice_id": _array(charge.slice_id for charge in charges),
-                "cost_units": _array(a.cost_units for a in adjustments),
-                "unpriced_change": _array(a.unpriced_change for a in adjustments),
+                "corrects_id": as_array(charge.id for charge in charges),
+                "occurred_at": as_array(charge.occurred_at.isoformat() for charge in charges),
+                "slice_id": as_array(charge.slice_id for charge in charges),
+                "cost_units": as_array(a.cost_units for a in adjustments),
+                "unpriced_change": as_array(a.unpriced_change for a in adjustments),
             },
         )
 
@@ -113,19 +122,19 @@ def write_opposites(
     with connection.cursor() as cursor:
         cursor.execute(
             OPPOSITES,
-            _commit_parameters(repricing_id, rate_revision, now)
+            commit_parameters(repricing_id, rate_revision, now)
             | {"undo_of": undo_of, "after_id": after_id, "limit": limit},
         )
         rows, last_id, cost_change_usd, unpriced_change = cursor.fetchone()
     return Written(rows, last_id or after_id, cost_change_usd, int(unpriced_change))
 
 
-def _array(values: Iterable[int | str]) -> str:
+def as_array(values: Iterable[int | str]) -> str:
     """Numbers and times as PostgreSQL writes an array: a third of a portion's time is saved."""
     return f"{{{','.join(map(str, values))}}}"
 
 
-def _commit_parameters(repricing_id: int, rate_revision: int, now: datetime) -> dict[str, Any]:
+def commit_parameters(repricing_id: int, rate_revision: int, now: datetime) -> dict[str, Any]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT nextval('usage_commit_number')")
         (commit_number,) = cursor.fetchone()

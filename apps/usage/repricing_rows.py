@@ -11,7 +11,13 @@ from django.db import connection
 
 from apps.tenants.scoping import current_tenant_id
 from apps.tenants.selectors import get_tenant
-from apps.usage.core.repricing import RepricingRefusedError, RepricingScope, Run, Status
+from apps.usage.core.repricing import (
+    RepricingRefusedError,
+    RepricingScope,
+    Run,
+    Status,
+    noun_of,
+)
 
 # Namespaces the advisory lock under which runs start, progress and end, one at a time a tenant.
 REPRICE_LOCK: Final = 0x0C058
@@ -23,7 +29,8 @@ class RepricingInfo:
     """One repricing. What was asked for stands first, then how far it got.
 
     `preview` is the dry run's answer (core.repricing.preview_as_json); None for an undo, which
-    changes what the run `undo_of` changed. Costs are exact USD.
+    changes what the run `undo_of` changed. `move` is that of a run that re-attributes charges
+    (core.reattribution.scope_as_json); None for one that prices them. Costs are exact USD.
     """
 
     id: int
@@ -44,6 +51,7 @@ class RepricingInfo:
     after_position: int
     preview: dict[str, Any] | None
     undo_of: int | None
+    move: dict[str, Any] | None
     status: Status
     position: int | None
     cursor_id: int
@@ -56,10 +64,14 @@ class RepricingInfo:
     finished_at: datetime | None
     error: str | None
 
+    @property
+    def noun(self) -> str:
+        return noun_of(moves=self.move is not None)
+
 
 _NAMES: Final = [field.name for field in fields(RepricingInfo)]
 _COLUMNS: Final = ", ".join(_NAMES)
-_PREVIEW: Final = _NAMES.index("preview")
+_JSON: Final = {_NAMES.index("preview"), _NAMES.index("move")}
 
 
 def get_repricing(repricing_id: int) -> RepricingInfo:
@@ -71,12 +83,15 @@ def get_repricing(repricing_id: int) -> RepricingInfo:
 
 
 def list_repricings(
-    *, before_id: int | None = None, limit: int = MAX_LISTED
+    *, before_id: int | None = None, limit: int = MAX_LISTED, moves: bool = False
 ) -> list[RepricingInfo]:
-    """The tenant in scope's, newest first, at most MAX_LISTED. Continue before the last id."""
+    """The tenant in scope's, newest first, at most MAX_LISTED. Continue before the last id.
+
+    With `moves` the runs that re-attribute, else those that reprice.
+    """
     return _select(
-        "AND (%s::bigint IS NULL OR id < %s) ORDER BY id DESC LIMIT %s",
-        [before_id, before_id, min(limit, MAX_LISTED)],
+        "AND (move IS NOT NULL) = %s AND (%s::bigint IS NULL OR id < %s) ORDER BY id DESC LIMIT %s",
+        [moves, before_id, before_id, min(limit, MAX_LISTED)],
     )
 
 
@@ -92,13 +107,16 @@ def list_tenants_with_running_repricing() -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def list_started_runs() -> list[tuple[Run, Status]]:
-    """All runs that ever started, in their order."""
+def list_started_runs(*, moves: bool) -> list[tuple[Run, Status]]:
+    """All runs that ever started, in their order: those that re-attribute, or that reprice.
+
+    Each kind is undone in its own order: what one does stands whatever the other does after it.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id, undo_of, status FROM usage_repricing"
-            " WHERE tenant_id = %s AND position IS NOT NULL ORDER BY position",
-            [current_tenant_id()],
+            "SELECT id, undo_of, status FROM usage_repricing WHERE tenant_id = %s"
+            " AND position IS NOT NULL AND (move IS NOT NULL) = %s ORDER BY position",
+            [current_tenant_id(), moves],
         )
         return [(Run(run_id, undo_of), status) for run_id, undo_of, status in cursor.fetchall()]
 
@@ -124,6 +142,7 @@ def insert_repricing(
     after_position: int,
     preview: Mapping[str, Any] | None,
     undo_of: int | None,
+    move: Mapping[str, Any] | None = None,
     now: datetime,
 ) -> int:
     """Write a draft and return its id."""
@@ -131,8 +150,8 @@ def insert_repricing(
         cursor.execute(
             "INSERT INTO usage_repricing (tenant_id, starts_at, ends_at, provider, model, backend,"
             " backend_id, customer, customer_id, only_unpriced, reason, actor, created_at,"
-            " rate_revision, through_id, after_position, preview, undo_of)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+            " rate_revision, through_id, after_position, preview, undo_of, move)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
             " RETURNING id",
             [
                 current_tenant_id(),
@@ -153,6 +172,7 @@ def insert_repricing(
                 after_position,
                 None if preview is None else json.dumps(preview),
                 undo_of,
+                None if move is None else json.dumps(move),
             ],
         )
         return int(cursor.fetchone()[0])
@@ -236,7 +256,7 @@ def _select(condition: str, values: list[Any]) -> list[RepricingInfo]:
         )
         # Django leaves jsonb as text.
         return [
-            RepricingInfo(*(json.loads(v) if n == _PREVIEW and v else v for n, v in enumerate(row)))
+            RepricingInfo(*(json.loads(v) if n in _JSON and v else v for n, v in enumerate(row)))
             for row in cursor.fetchall()
         ]
 

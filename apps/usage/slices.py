@@ -112,7 +112,7 @@ def intern_slices(
         )
         for dims in missing
     }
-    ids = _write_slices(set(rows.values()))
+    ids = write_slices(set(rows.values()))
     return {dims: Slice(ids[row], backends[dims].card) for dims, row in rows.items()}
 
 
@@ -136,7 +136,7 @@ SliceRow = tuple[
 ]
 
 
-def _write_slices(rows: set[SliceRow]) -> dict[SliceRow, int]:
+def write_slices(rows: set[SliceRow]) -> dict[SliceRow, int]:
     tenant_id = current_tenant_id()
     by_digest = {_digest(row): row for row in rows}
     with connection.cursor() as cursor:

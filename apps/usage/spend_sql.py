@@ -31,6 +31,10 @@ SUMS = """sum(r.cost_usd), sum(r.requests)::bigint,
     sum(r.output_tokens)::bigint, sum(r.unpriced_requests)::bigint"""
 
 
+# Where charges were moved away, sums of nothing are left behind.
+SOMETHING = "sum(r.requests) <> 0 OR sum(r.cost_usd) <> 0 OR sum(r.unpriced_requests) <> 0"
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The rollup that answers, and the bounds as its buckets have them: [start, end)."""
@@ -101,5 +105,5 @@ def spend_sql(
     return (
         f"SELECT {bucket}{selected}, {SUMS} FROM {source.table} AS r{join}"
         " WHERE r.tenant_id = %(tenant_id)s AND r.bucket >= %(start)s AND r.bucket < %(end)s"
-        f"{where} GROUP BY {groups}"
+        f"{where} GROUP BY {groups} HAVING {SOMETHING}"
     )

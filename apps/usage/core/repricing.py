@@ -19,6 +19,11 @@ QUARTER_HOUR_S: Final = 900
 Status = Literal["draft", "running", "done", "failed", "undone"]
 
 
+def noun_of(*, moves: bool) -> str:
+    """What a run of corrections is called: one that moves charges, or one that prices them."""
+    return "re-attribution" if moves else "repricing"
+
+
 class RepricingRefusedError(ValueError):
     """What was asked for cannot be done; the sentence says why. `field`: the input at fault."""
 
