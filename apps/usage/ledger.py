@@ -61,13 +61,13 @@ FROM written HAVING count(*) > 0
 RETURNING rows
 """
 
-# Where charge `l` belongs since it was last re-attributed; no row when it never was. The moves of
+# Where charge `l` belongs since it was last re-attributed; NULL when it never was. The moves of
 # a charge stand at its own time, so their partition is its own.
 LEFT_JOIN_MOVED = """LEFT JOIN LATERAL (
-    SELECT m.slice_id FROM usage_ledger AS m
+    -- No ORDER BY ... LIMIT: PostgreSQL would walk an index in its order to find the first.
+    SELECT (array_agg(m.slice_id ORDER BY m.id DESC))[1] AS slice_id FROM usage_ledger AS m
     WHERE m.tenant_id = l.tenant_id AND m.kind = 2 AND m.corrects_id = l.id
         AND m.occurred_at = l.occurred_at AND m.request_change = 1
-    ORDER BY m.id DESC LIMIT 1
 ) AS moved ON true"""
 
 # The low byte of a content hash is the door: reports by two doors are of one event, whatever each

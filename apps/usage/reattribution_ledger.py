@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.db import connection
 
 from apps.tenants.scoping import current_tenant_id
+from apps.usage.ledger import LEFT_JOIN_MOVED
 from apps.usage.reattribution_charges import MovingCharge
 from apps.usage.repricing_ledger import LEDGER_QUEUE, as_array, commit_parameters
 
@@ -39,8 +40,8 @@ WITH written AS (
 
 # Charges that a run moved, by the half that took them away: where they came from, where they are
 # by now, and what they have come to by now, which repricing may have changed since.
-MOVED_BY_RUN: Final = """
-SELECT o.id, o.corrects_id, o.occurred_at, current.slice_id, o.slice_id,
+MOVED_BY_RUN: Final = f"""
+SELECT o.id, o.corrects_id, o.occurred_at, moved.slice_id, o.slice_id,
     (coalesce(l.cost_usd, 0) + coalesce(adjusted.cost_usd, 0)) * 1e24,
     (l.cost_usd IS NULL)::integer + coalesce(adjusted.unpriced_change, 0)
 FROM (
@@ -49,14 +50,13 @@ FROM (
         AND request_change = -1 AND id > %(after_id)s
     ORDER BY id LIMIT %(limit)s
 ) AS o
-JOIN usage_ledger AS l ON l.tenant_id = %(tenant_id)s AND l.id = o.corrects_id
-    AND l.occurred_at = o.occurred_at
 CROSS JOIN LATERAL (
-    SELECT m.slice_id FROM usage_ledger AS m
-    WHERE m.tenant_id = %(tenant_id)s AND m.kind = 2 AND m.corrects_id = o.corrects_id
-        AND m.occurred_at = o.occurred_at AND m.request_change = 1
-    ORDER BY m.id DESC LIMIT 1
-) AS current
+    SELECT tenant_id, id, occurred_at, cost_usd FROM usage_ledger
+    WHERE tenant_id = %(tenant_id)s AND id = o.corrects_id AND occurred_at = o.occurred_at
+    -- Keeps it one row of an index a charge: free to choose, PostgreSQL reads all of the ledger.
+    OFFSET 0
+) AS l
+{LEFT_JOIN_MOVED}
 LEFT JOIN LATERAL (
     SELECT sum(a.cost_usd) AS cost_usd, sum(a.unpriced_change) AS unpriced_change
     FROM usage_ledger AS a

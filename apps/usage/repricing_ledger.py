@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.db import connection
 
 from apps.tenants.scoping import current_tenant_id
-from apps.usage.ledger import ROW_BITS
+from apps.usage.ledger import LEFT_JOIN_MOVED, ROW_BITS
 from apps.usage.repricing_charges import PricedCharge
 
 # No volume, so that nothing is counted again; the link to the event is the charge it corrects.
@@ -49,13 +49,12 @@ WITH undone AS MATERIALIZED (
         ORDER BY id LIMIT %(limit)s
     ) AS portion
 ), placed AS (
-    SELECT l.*, coalesce(moved.slice_id, l.slice_id) AS now_slice_id
-    FROM undone AS l LEFT JOIN LATERAL (
-        SELECT m.slice_id FROM usage_ledger AS m
-        WHERE m.tenant_id = %(tenant_id)s AND m.kind = 2 AND m.corrects_id = l.corrects_id
-            AND m.occurred_at = l.occurred_at AND m.request_change = 1
-        ORDER BY m.id DESC LIMIT 1
-    ) AS moved ON true
+    SELECT u.*, coalesce(moved.slice_id, u.slice_id) AS now_slice_id
+    FROM undone AS u
+    CROSS JOIN LATERAL (
+        SELECT %(tenant_id)s::bigint AS tenant_id, u.corrects_id AS id, u.occurred_at
+    ) AS l
+    {LEFT_JOIN_MOVED}
 ), written AS (
     INSERT INTO usage_ledger ({_COLUMNS})
     SELECT %(tenant_id)s, %(first_id)s + row, occurred_at, %(now)s, 1, corrects_id,
