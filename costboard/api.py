@@ -15,6 +15,7 @@ from apps.routing.api import router as routing_router
 from apps.tenants.api import router as tenants_router
 from apps.tenants.problems import Problem
 from apps.usage.api import router as usage_router
+from apps.usage.attribution_api import router as attribution_router
 from apps.usage.charges_api import router as charges_router
 from apps.usage.cloudevents_api import router as cloudevents_router
 from apps.usage.hardware_api import router as hardware_router
@@ -41,6 +42,7 @@ api.add_router("/api/v1", usage_router)
 api.add_router("/api/v1", hardware_router)
 api.add_router("/api/v1", charges_router)
 api.add_router("/api/v1", repricing_router)
+api.add_router("/api/v1", attribution_router)
 api.add_router("/api/v1", cloudevents_router)
 api.add_router("/api/v1", routing_router)
 api.add_router("", otlp_router)

@@ -1,7 +1,7 @@
 """Charges, one by one: listed, found, explained and computed again. A part of selectors.
 
 A charge is its row in the ledger and the adjustments that repricing added to it since; `cost_usd`
-is what they come to. Everything here only reads.
+is what they come to. It belongs where it was last moved. Everything here only reads.
 """
 
 import hashlib
@@ -28,6 +28,7 @@ from apps.pricing.selectors import (
 )
 from apps.tenants.scoping import current_tenant_id
 from apps.tenants.selectors import list_api_keys, list_customers, list_departments
+from apps.usage.charge_moves import Move, read_moves
 from apps.usage.core.rating import used_nothing
 from apps.usage.ledger import LEFT_JOIN_MOVED
 
@@ -116,6 +117,7 @@ class Explanation:
     again_usd: Decimal | None
     reproduced: bool
     adjustments: Sequence[Adjustment]
+    moves: Sequence[Move]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +213,7 @@ def explain_charge(charge_id: int) -> Explanation | None:
     charge = read_charge(charge_id)
     if charge is None:
         return None
-    adjustments = _read_adjustments(charge_id)
+    adjustments, moves = _read_adjustments(charge_id), read_moves(charge_id)
     if used_nothing(charge.status, msgspec.structs.astuple(charge.usage), charge.meters):
         return Explanation(
             charge,
@@ -224,6 +226,7 @@ def explain_charge(charge_id: int) -> Explanation | None:
             again_usd=Decimal(0),
             reproduced=charge.first_cost_usd == 0,
             adjustments=adjustments,
+            moves=moves,
         )
     backend, again_usd = _price_again(charge)
     card = backend.card
@@ -248,6 +251,7 @@ def explain_charge(charge_id: int) -> Explanation | None:
         again_usd=again_usd,
         reproduced=again_usd == charge.first_cost_usd,
         adjustments=adjustments,
+        moves=moves,
     )
 
 
@@ -354,20 +358,21 @@ def _charge(row: tuple[Any, ...], names: _Names) -> Charge:
         task=row[14],
         status=row[15],
         usage=MeteredUsage(*row[16:22]),
-        meters=_json(meters),
-        price_context=_json(context),
+        meters=json_of(meters),
+        price_context=json_of(context),
         first_cost_usd=first_usd,
         cost_usd=None if unpriced else total_usd,
         rate_revision=revision,
         reported_cost_usd=reported_usd,
         latency_ms=latency_ms,
         end_user=end_user,
-        tags=_json(tags),
+        tags=json_of(tags),
         decision_id=decision_id,
     )
 
 
-def _json(value: Any) -> Any:
+def json_of(value: Any) -> Any:
+    """A jsonb column as it is meant."""
     # Django leaves jsonb of raw statements as text.
     return json.loads(value) if isinstance(value, str) else value
 

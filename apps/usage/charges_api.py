@@ -113,6 +113,18 @@ class AdjustmentOut(Schema):
     rate_revision: int
 
 
+class MoveOut(Schema):
+    """A re-attribution: by what changed, the name before and after; null is not attributed."""
+
+    id: str
+    recorded_at: datetime
+    reattribution_id: int
+    undo_of: int | None
+    reason: str
+    actor: str
+    changes: dict[str, list[str | None]]
+
+
 class ExplainedChargeOut(ChargeOut):
     """A charge with its reasons, by the rates believed when it was made (`rate_revision`).
 
@@ -130,6 +142,7 @@ class ExplainedChargeOut(ChargeOut):
     recomputed_cost_usd: str | None
     reproduced: bool
     adjustments: list[AdjustmentOut]
+    moves: list[MoveOut]
 
 
 class UnresolvedOut(Schema):
@@ -329,6 +342,18 @@ def _explained_out(explained: Explanation) -> ExplainedChargeOut:
                 rate_revision=a.rate_revision,
             )
             for a in explained.adjustments
+        ],
+        moves=[
+            MoveOut(
+                id=str(move.id),
+                recorded_at=move.received_at,
+                reattribution_id=move.run_id,
+                undo_of=move.undo_of,
+                reason=move.reason,
+                actor=move.actor,
+                changes={target: list(names) for target, names in move.changes.items()},
+            )
+            for move in explained.moves
         ],
     )
 

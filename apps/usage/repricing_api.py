@@ -84,7 +84,10 @@ def get_one_repricing(request: ApiRequest, repricing_id: int) -> dict[str, Any]:
         try:
             if not 0 <= repricing_id <= MAX_ID:
                 raise RepricingRefusedError(f"there is no repricing {repricing_id}")
-            return _repricing_out(get_repricing(repricing_id))
+            found = get_repricing(repricing_id)
+            if found.move is not None:
+                raise RepricingRefusedError(f"{repricing_id} is a re-attribution")
+            return _repricing_out(found)
         except RepricingRefusedError as error:
             raise Problem(404, "not_found", error.detail, field="repricing_id") from error
 
