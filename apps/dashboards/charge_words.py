@@ -10,6 +10,7 @@ from apps.dashboards.sentences import Answer, Phrase, listed
 from apps.dashboards.templatetags.figures_of_speech import change, count, usd_exact, usd_short
 from apps.pricing.core.meters import REQUESTS
 from apps.pricing.core.rating import ChargeLine
+from apps.usage.charge_moves import Move
 from apps.usage.charges import Charge, Explanation
 
 MOST_LINES_TOLD: Final = 4
@@ -130,3 +131,11 @@ def recomputed_words(explained: Explanation) -> str:
 
 def _sentence(reason: str) -> str:
     return reason[:1].upper() + reason[1:].rstrip(".") + "."
+
+
+def move_words(move: Move) -> str:
+    """What a re-attribution changed: "department support to search"."""
+    return ", ".join(
+        f"{target} {before or 'none'} to {after or 'none'}"
+        for target, (before, after) in move.changes.items()
+    )

@@ -156,6 +156,10 @@ def _explain(request: PageRequest, charge_id: int) -> HttpResponse:
         "adjustments": [
             (pricing_words.moment_words(a.received_at, zone), a) for a in explained.adjustments
         ],
+        "moves": [
+            (pricing_words.moment_words(m.received_at, zone), m, charge_words.move_words(m))
+            for m in explained.moves
+        ],
         "occurred": pricing_words.moment_words(one.occurred_at, zone),
         "received": pricing_words.moment_words(one.received_at, zone),
         "customer": names.customer(one.customer) if one.customer else "",

@@ -26,6 +26,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("pricing", "Pricing"),
             ("repricing", "Repricing"),
+            ("attribution", "Attribution"),
             ("hardware", "Hardware"),
             ("hardware-comparison", "Local against cloud"),
             ("keys", "Keys"),
@@ -60,6 +61,11 @@ PART_OF = {
     "try-import": "import",
     "run-import": "import",
     "discard-import": "import",
+    "add-rule": "attribution",
+    "end-rule": "attribution",
+    "ask-move": "attribution",
+    "start-move": "attribution",
+    "undo-move": "attribution",
 }
 
 

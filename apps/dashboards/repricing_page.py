@@ -1,9 +1,9 @@
 """The repricing page: what if a price was wrong? Dry runs, runs, undoing them, closed books."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from kombu.exceptions import OperationalError as NoBrokerError
 
@@ -14,6 +14,19 @@ from apps.dashboards.repricing_reading import (
     in_a_sentence,
     last_days_of_months,
     read_report,
+)
+from apps.dashboards.run_requests import (
+    MAX_REASON_LENGTH,
+    NO_ANSWER,
+    NO_REASON,
+    NO_WORKER,
+    PATIENCE,
+    POLL_SECONDS,
+    asked_query,
+    posted_run_id,
+    posted_text,
+    read_asked,
+    read_number,
 )
 from apps.pricing.selectors import current_rate_book
 from apps.tenants.selectors import get_tenant
@@ -28,13 +41,7 @@ from apps.usage.repricing_requests import RequestAnswer, as_wanted, read_answer
 from apps.usage.tasks import draft_repricing
 
 MAX_NAME_LENGTH: Final = 200
-MAX_REASON_LENGTH: Final = 500
-POLL_SECONDS: Final = 2
-# The widest dry run takes five minutes.
-PATIENCE: Final = timedelta(minutes=15)
-NO_REASON: Final = "Say why: the reason stands in the audit trail."
 FIELDS: Final = ("starts_at", "ends_at", "provider", "model", "reason")
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @page
@@ -56,7 +63,7 @@ def ask_dry_run(request: PageRequest) -> HttpResponse:
             request.tenant.id, wanted, request.user.get_username(), request.now.isoformat()
         )
     except NoBrokerError:
-        errors = {"": "No worker can be reached to make the dry run. Try again in a moment."}
+        errors = {"": NO_WORKER}
         return _answer(request, form=form, errors=errors, status=422)
     return _answer(request, asked=request.now)
 
@@ -64,7 +71,7 @@ def ask_dry_run(request: PageRequest) -> HttpResponse:
 @changing
 def start_run(request: PageRequest) -> HttpResponse:
     """Lets a draft run, or a failed run go on."""
-    repricing_id = _run_id(request)
+    repricing_id = posted_run_id(request, "repricing_id")
     try:
         start_repricing(
             request.tenant.id,
@@ -80,8 +87,8 @@ def start_run(request: PageRequest) -> HttpResponse:
 
 @changing
 def undo_run(request: PageRequest) -> HttpResponse:
-    repricing_id = _run_id(request)
-    reason = _text(request, "reason", MAX_REASON_LENGTH)
+    repricing_id = posted_run_id(request, "repricing_id")
+    reason = posted_text(request, "reason", MAX_REASON_LENGTH)
     try:
         undo = undo_repricing(
             request.tenant.id,
@@ -100,7 +107,7 @@ def undo_run(request: PageRequest) -> HttpResponse:
 def set_books(request: PageRequest) -> HttpResponse:
     """Closes the months up to one, or opens them again."""
     text = request.POST.get("closed_through", "")
-    reason = _text(request, "reason", MAX_REASON_LENGTH)
+    reason = posted_text(request, "reason", MAX_REASON_LENGTH)
     day: date | None = None
     errors: dict[str, str] = {}
     try:
@@ -159,7 +166,7 @@ def _answer(
     status: int = 200,
     **more: Any,
 ) -> HttpResponse:
-    asked = asked or _read_asked(request)
+    asked = asked or read_asked(request)
     found = read_answer(asked) if asked else RequestAnswer()
     if found.draft is not None:
         opened = found.draft.id
@@ -168,8 +175,8 @@ def _answer(
     waits = asked is not None and found.draft is None and found.refusal is None
     gave_up = waits and asked is not None and request.now - asked > PATIENCE
     if gave_up:
-        errors = {"": "No worker has answered. Ask for the dry run again."}
-    report = read_report(request.tenant, opened or _read_number(request, "open"))
+        errors = {"": NO_ANSWER}
+    report = read_report(request.tenant, opened or read_number(request, "open"))
     waits = waits and not gave_up
     context = more | {
         "report": report,
@@ -189,40 +196,13 @@ def _answer(
 
 def _poll(asked: datetime | None, report: RepricingReport) -> str:
     if asked is not None:
-        return f"asked={(asked - EPOCH) // timedelta(microseconds=1)}"
+        return asked_query(asked)
     return f"open={report.opened.info.id}" if report.opened else ""
-
-
-def _read_asked(request: PageRequest) -> datetime | None:
-    """The moment at which the request was made that the page waits for."""
-    number = _read_number(request, "asked")
-    if number is None or number > (request.now - EPOCH) // timedelta(microseconds=1):
-        return None
-    return EPOCH + timedelta(microseconds=number)
-
-
-def _run_id(request: PageRequest) -> int:
-    number = _as_number(request.POST.get("repricing_id", ""))
-    if number is None:
-        raise Http404
-    return number
-
-
-def _as_number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-def _read_number(request: PageRequest, name: str) -> int | None:
-    return _as_number(request.GET.get(name, ""))
-
-
-def _text(request: PageRequest, name: str, most: int) -> str:
-    return request.POST.get(name, "").replace("\0", "").strip()[:most]
 
 
 def _read_form(request: PageRequest) -> dict[str, str]:
     lengths = {"reason": MAX_REASON_LENGTH}
-    form = {name: _text(request, name, lengths.get(name, MAX_NAME_LENGTH)) for name in FIELDS}
+    form = {name: posted_text(request, name, lengths.get(name, MAX_NAME_LENGTH)) for name in FIELDS}
     return form | {"only_unpriced": "on" if "only_unpriced" in request.POST else ""}
 
 

@@ -117,9 +117,13 @@ def read_report(tenant: TenantInfo, opened: int | None) -> RepricingReport:
     by_id = {run.id: run for run in runs}
     if opened is not None and opened not in by_id:
         try:
-            by_id[opened] = get_repricing(opened)
+            found = get_repricing(opened)
         except RepricingRefusedError:
+            found = None
+        if found is None or found.move is not None:
             opened = None
+        else:
+            by_id[opened] = found
     if opened is None and runs and runs[0].status in ("draft", "running"):
         opened = runs[0].id
     for run in list(by_id.values()):
@@ -156,12 +160,12 @@ def _row(run: RepricingInfo, by_id: Mapping[int, RepricingInfo], tenant: TenantI
     preview = _preview(run.preview) if run.preview else None
     is_draft = run.status == "draft" and preview is not None
     closed = closed_among(
-        changed_months(_root_preview(run, by_id) or {"months": []}), tenant.books_closed_through
+        changed_months(root_preview(run, by_id) or {"months": []}), tenant.books_closed_through
     )
     return RunRow(
         info=run,
         state=STATE_WORDS[run.status],
-        span=_span_words(run.starts_at, run.ends_at, zone),
+        span=span_words(run.starts_at, run.ends_at, zone),
         narrowed=_narrowed(run),
         made_at=moment_words(run.created_at, zone),
         finished_at=moment_words(run.finished_at, zone) if run.finished_at else "",
@@ -169,13 +173,13 @@ def _row(run: RepricingInfo, by_id: Mapping[int, RepricingInfo], tenant: TenantI
         difference=preview.whole.difference
         if is_draft and preview
         else _difference(run.cost_change_usd),
-        progress=_progress(run, by_id),
+        progress=progress_of(run, by_id),
         closed_months=", ".join(f"{month:%B %Y}" for month in closed),
         preview=preview,
     )
 
 
-def _root_preview(
+def root_preview(
     run: RepricingInfo, by_id: Mapping[int, RepricingInfo]
 ) -> Mapping[str, Any] | None:
     """The dry run of what an undo, or its undo, moves."""
@@ -184,7 +188,8 @@ def _root_preview(
     return run.preview
 
 
-def _progress(run: RepricingInfo, by_id: Mapping[int, RepricingInfo]) -> Decimal | None:
+def progress_of(run: RepricingInfo, by_id: Mapping[int, RepricingInfo]) -> Decimal | None:
+    """0 to 1 while a run is at work or stopped midway."""
     if run.status not in ("running", "failed"):
         return None
     if run.undo_of is None:
@@ -197,7 +202,7 @@ def _progress(run: RepricingInfo, by_id: Mapping[int, RepricingInfo]) -> Decimal
 def _preview(found: Mapping[str, Any]) -> Preview:
     return Preview(
         whole=_month("in all", found),
-        months=[_month(_month_words(month["month"]), month) for month in found["months"]],
+        months=[_month(month_words(month["month"]), month) for month in found["months"]],
         customers=_payers(found["customers"]),
         departments=_payers(found["departments"]),
     )
@@ -231,11 +236,12 @@ def _difference(amount: Decimal) -> Difference:
     return Difference(signed_usd(amount), usd_exact(amount))
 
 
-def _month_words(month: str) -> str:
+def month_words(month: str) -> str:
+    """ "2026-11" in words."""
     return f"{date.fromisoformat(f'{month}-01'):%B %Y}"
 
 
-def _span_words(starts_at: datetime, ends_at: datetime, zone: ZoneInfo) -> str:
+def span_words(starts_at: datetime, ends_at: datetime, zone: ZoneInfo) -> str:
     """Whole days by their first and last; any other range by its moments."""
     first = day_words(starts_at, zone)
     if ends_at.astimezone(zone).time() != time.min:

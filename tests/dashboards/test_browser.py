@@ -16,7 +16,17 @@ from tests.conftest import native_event
 from tests.web import WebServer
 
 pytestmark = pytest.mark.browser
-PAGES = ["/", "/models", "/customers", "/departments", "/routing", "/keys", "/pricing", "/charges"]
+PAGES = [
+    "/",
+    "/models",
+    "/customers",
+    "/departments",
+    "/routing",
+    "/keys",
+    "/pricing",
+    "/charges",
+    "/attribution",
+]
 PASSWORD = "correct horse battery"
 COLOUR_OF_FIRST_BAR = """() => getComputedStyle(
     document.querySelector("#days-figure .bars .point path")).fill"""
@@ -29,6 +39,12 @@ def signed_in(
     """An admin's browser on the overview of a tenant with a little usage."""
     models = ["gpt-4o-mini", "gpt-4o", "gpt-4.1"]
     post_events([native_event(model=m, customer=f"c-{m}") for m in models for _ in range(4)])
+    enter(page, web, tenant)
+    return page
+
+
+def enter(page: Page, web: WebServer, tenant: TenantInfo) -> None:
+    """Sign a new admin in to the overview."""
     now, email = datetime.now(UTC), f"a-{uuid.uuid4().hex[:8]}@example.org"
     user_id = create_user(email=email, password=PASSWORD, now=now)
     with tenant_scope(tenant.id):
@@ -38,7 +54,6 @@ def signed_in(
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
     page.wait_for_url(f"{web.url}/")
-    return page
 
 
 def test_every_figure_is_drawn_and_no_page_is_wider_than_its_screen(
