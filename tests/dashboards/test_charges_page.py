@@ -268,6 +268,7 @@ def explained(one: Charge, *lines: ChargeLine, **fields: Any) -> Explanation:
         again_usd=one.first_cost_usd,
         reproduced=True,
         adjustments=(),
+        moves=(),
     )
     return replace(whole, **fields)
 
