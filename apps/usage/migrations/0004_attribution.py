@@ -107,7 +107,7 @@ ALTER TABLE usage_ledger
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0002_repricing")]
+    dependencies = [("usage", "0003_import")]
     operations = [
         migrations.RunSQL(
             RULES,
