@@ -11,7 +11,8 @@ REPEATS = 5
 class Result:
     """One measured number. `goal` is what it must reach (more is better), None where none is set.
 
-    `note` says what was measured, in words.
+    With `at_most` it is what it must not pass. `digits` are those shown after the point; `note` says
+    what was measured, in words.
     """
 
     name: str
@@ -19,10 +20,14 @@ class Result:
     unit: str
     goal: float | None = None
     note: str = ""
+    at_most: bool = False
+    digits: int = 0
 
     @property
     def is_met(self) -> bool:
-        return self.goal is None or self.value >= self.goal
+        if self.goal is None:
+            return True
+        return self.value <= self.goal if self.at_most else self.value >= self.goal
 
 
 def best_per_second(work: Callable[[], int], repeats: int = REPEATS) -> float:
@@ -42,9 +47,9 @@ def table(results: Iterable[Result]) -> list[str]:
     """Aligned lines, the heading first."""
     rows = [("measured", "value", "unit", "goal", "")]
     for result in results:
-        goal = "" if result.goal is None else f"{result.goal:,.0f}"
+        goal = "" if result.goal is None else f"{result.goal:,.{result.digits}f}"
         verdict = "" if result.goal is None else ("met" if result.is_met else "MISSED")
-        rows.append((result.name, f"{result.value:,.0f}", result.unit, goal, verdict))
+        rows.append((result.name, f"{result.value:,.{result.digits}f}", result.unit, goal, verdict))
     widths = [max(len(row[n]) for row in rows) for n in range(5)]
     return [
         f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}} {row[2]:<{widths[2]}}"

@@ -9,7 +9,9 @@ from django.core.management import execute_from_command_line
 from costboard.embedded import default_data_dir, running
 
 # These look at files alone, or (demo) hold the services themselves.
-WITHOUT_SERVICES = frozenset({"check", "collectstatic", "demo", "help", "version"})
+WITHOUT_SERVICES = frozenset(
+    {"check", "collectstatic", "demo", "forecast_series", "help", "version"}
+)
 
 
 def needs_services(argv: Sequence[str]) -> bool:
