@@ -64,7 +64,9 @@ def run() -> Iterator[Result]:
         chosen = [cases[n] for n in at]
         ours = [forecasts[n] for n in at]
         name = f"forecast at day {day}"
-        yield Result(f"{name}, WAPE", wape(chosen, ours), "%", MOST_WAPE[day], at_most=True, digits=2)
+        yield Result(
+            f"{name}, WAPE", wape(chosen, ours), "%", MOST_WAPE[day], at_most=True, digits=2
+        )
         covered = coverage(chosen, ours)
         yield Result("  80% interval covers", covered, "", COVERAGE[0], digits=3)
         yield Result("  and not more than", covered, "", COVERAGE[1], at_most=True, digits=3)

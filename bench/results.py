@@ -11,8 +11,8 @@ REPEATS = 5
 class Result:
     """One measured number. `goal` is what it must reach (more is better), None where none is set.
 
-    With `at_most` it is what it must not pass. `digits` are those shown after the point; `note` says
-    what was measured, in words.
+    With `at_most` it is what it must not pass. `digits` are those shown after the point;
+    `note` says what was measured, in words.
     """
 
     name: str

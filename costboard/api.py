@@ -10,6 +10,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from apps.alerts.api import router as alerts_router
+from apps.insights.api import router as insights_router
 from apps.pricing.api import router as pricing_router
 from apps.routing.api import router as routing_router
 from apps.tenants.api import router as tenants_router
@@ -45,6 +46,7 @@ api.add_router("/api/v1", repricing_router)
 api.add_router("/api/v1", attribution_router)
 api.add_router("/api/v1", cloudevents_router)
 api.add_router("/api/v1", routing_router)
+api.add_router("/api/v1", insights_router)
 api.add_router("", otlp_router)
 
 

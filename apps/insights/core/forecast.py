@@ -1,9 +1,9 @@
 """What a period will have cost when it ends, by day and in all, with its uncertainty. Pure.
 
-Robust weekday x level (weekly_level.py), intervals from replayed past errors (replay.py), and what is
-known beforehand: holidays, dated prices, announced events. Days are the caller's own local days, and
-the running one is cut where its hours are complete. Figures are floats: an estimate has no last digit.
-docs/forecasting.md tells the method.
+Robust weekday x level (weekly_level.py), intervals from replayed past errors (replay.py), and what
+is known beforehand: holidays, dated prices, announced events. Days are the caller's own local
+days, and the running one is cut where its hours are complete. Figures are floats: an estimate has
+no last digit. docs/forecasting.md tells the method.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,7 @@ from apps.insights.core.weekly_level import (
     WINDOW_DAYS,
     Floats,
     expected_days,
-    fit_windows,
     median,
-    windows_before,
 )
 
 MAX_DAYS_AHEAD: Final = 400
@@ -171,9 +169,7 @@ class _Outlook:
         return _quantiles(self.expected[first:end].sum(), offsets, self.added[first:end].sum())
 
 
-def _quantiles(
-    expected: float, offsets: tuple[float, float, float], added: float
-) -> Quantiles:
+def _quantiles(expected: float, offsets: tuple[float, float, float], added: float) -> Quantiles:
     low, middle, high = (float(expected * np.exp(offset) + added) for offset in offsets)
     return Quantiles(low, middle, high)
 

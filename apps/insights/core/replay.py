@@ -74,7 +74,8 @@ class Spread:
     high: Floats
 
     def at(self, lead: float) -> tuple[float, float, float]:
-        """The offsets of p10, p50 and p90 for a stretch of `lead` days (less than one: more noise)."""
+        """The offsets of p10, p50 and p90 for a stretch of `lead` days (less than one: more
+        noise)."""
         low, middle, high = (_at_lead(part, lead) for part in (self.low, self.middle, self.high))
         grown = max(lead, LEAST_LEAD) ** -0.5 if lead < 1 else (lead / LEADS[-1]) ** LONG_LEAD_POWER
         stretch = grown if lead < 1 or lead > LEADS[-1] else 1.0
@@ -116,7 +117,8 @@ class _Past:
         self.usual = float(known[-90:].mean()) if len(known) else 0.0
 
     def errors(self, lead: int, weights: Floats | None, *, of_sums: bool) -> Floats:
-        """Log errors of the origins whose outcome is known: (origins,), by opinion without weights."""
+        """Log errors of the origins whose outcome is known: (origins,), by opinion without
+        weights."""
         judged = self.origins[self.origins + lead <= len(self.days)]
         first = 0 if of_sums else lead - 1
         spent = self.days[judged[:, None] + np.arange(first, lead)]
@@ -145,7 +147,8 @@ def _weights(past: _Past) -> Floats:
         squared += (separate * mean + 2 * mean.mean()) / (separate + 2)
     least = squared.max() * 1e-3
     weights = np.ones(OPINIONS) if least <= 0 else ((squared + least) / least) ** -WEIGHING_POWER
-    return np.asarray(weights / weights.sum())
+    found: Floats = weights / weights.sum()
+    return found
 
 
 def _spread(past: _Past, weights: Floats, *, of_sums: bool) -> Spread:

@@ -2,8 +2,8 @@
 
 Everything works on many windows at once: a window is the WINDOW_DAYS days before an origin, oldest
 first, NaN where a day is unknown. Because the window is whole weeks long, its first column has the
-weekday of the origin itself, so that no calendar is needed: day t after an origin (0 is the origin's
-own) has weekday t % 7 of `weekday`.
+weekday of the origin itself, so that no calendar is needed: day t after an origin (0 is the
+origin's own) has weekday t % 7 of `weekday`.
 """
 
 from dataclasses import dataclass
@@ -74,7 +74,8 @@ def fit_windows(windows: Floats) -> Fit:
 
 
 def expected_days(fit: Fit, length: int) -> Floats:
-    """USD of each of `length` days from the origin on, by window and opinion: (N, OPINIONS, days)."""
+    """USD of each of `length` days from the origin on, by window and opinion: (N, OPINIONS,
+    days)."""
     weekday = fit.weekday[:, np.arange(length) % 7]
     steps = np.cumsum(TREND_KEPT ** np.arange(1, length + 1))
     growth = np.exp(fit.trend[:, :, None] * steps)
@@ -159,7 +160,9 @@ def _trend(clean: Floats, parts: Floats) -> Floats:
     spent = np.where(known, clean, 0.0).reshape(weeks).sum(axis=2)
     usual = np.where(known, parts, 0.0).reshape(weeks).sum(axis=2)
     usable = (usual >= 3.5) & (spent > 0)
-    log_level = np.where(usable, np.log(np.where(usable, spent / np.maximum(usual, 1e-9), 1)), np.nan)
+    log_level = np.where(
+        usable, np.log(np.where(usable, spent / np.maximum(usual, 1e-9), 1)), np.nan
+    )
     first, second = np.triu_indices(WINDOW_WEEKS, 1)
     slope = median((log_level[:, second] - log_level[:, first]) / (7.0 * (second - first)), 1)
     steps = np.diff(log_level, axis=1)

@@ -1,8 +1,8 @@
 """`manage.py forecast_series`: CSV case_id,ts,value on stdin to case_id,total,lo80,hi80 on stdout.
 
-`ts` is an hour (RFC 3339, UTC); the last one of a case is its cut. `total` is what the calendar month
-of the cut, in UTC, will have cost: the rows of the month so far and a forecast of the rest. Needs no
-database and no tenant.
+`ts` is an hour (RFC 3339, UTC); the last one of a case is its cut. `total` is what the calendar
+month of the cut, in UTC, will have cost: the rows of the month so far and a forecast of the rest.
+Needs no database and no tenant.
 """
 
 import csv

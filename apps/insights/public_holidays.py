@@ -1,0 +1,38 @@
+"""The public holidays of where a tenant is: the country that its time zone belongs to."""
+
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from zoneinfo import TZPATH
+
+
+def public_holidays(time_zone: str, first: date, end: date) -> frozenset[date]:
+    """Those of [first, end), nationwide; none for a zone of no one country (UTC) or unknown."""
+    country = _country_of_zone().get(time_zone)
+    if country is None:
+        return frozenset()
+    years = range(first.year, end.year + 1)
+    return frozenset(day for year in years for day in _of_year(country, year) if first <= day < end)
+
+
+@lru_cache(maxsize=1)
+def _country_of_zone() -> dict[str, str]:
+    """From the time zone database's own table; its lines are country, coordinates, zone."""
+    for folder in TZPATH:
+        table = Path(folder) / "zone.tab"
+        if table.is_file():
+            lines = table.read_text(encoding="utf-8").splitlines()
+            rows = (line.split("\t") for line in lines if line and not line.startswith("#"))
+            return {row[2]: row[0] for row in rows}
+    return {}
+
+
+@lru_cache(maxsize=4096)
+def _of_year(country: str, year: int) -> frozenset[date]:
+    # Imported here: its countries are needed by forecasts alone, and take a moment to load.
+    import holidays
+
+    try:
+        return frozenset(holidays.country_holidays(country, years=year))
+    except NotImplementedError:
+        return frozenset()
