@@ -18,6 +18,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("departments", "Departments"),
             ("models", "Models"),
             ("charges", "Charges"),
+            ("forecasts", "Forecasts"),
         ),
     ),
     ("Act", (("routing", "Routing"),)),
@@ -38,6 +39,8 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 # Addresses below a page of the rail.
 PART_OF = {
     "charge": "charges",
+    "announce-event": "forecasts",
+    "end-event": "forecasts",
     "set-rate": "pricing",
     "agreements": "pricing",
     "add-discount": "pricing",

@@ -15,6 +15,7 @@ from typing import Any
 
 from apps.dashboards.breakdown import Line
 from apps.dashboards.colours import Series
+from apps.dashboards.forecast_figures import Expected, band_to_come
 from apps.dashboards.templatetags.figures_of_speech import (
     count,
     percent,
@@ -46,27 +47,16 @@ class ShareBand:
 
 
 def spend_by_day(
-    days: Sequence[date], stacks: Sequence[Stack], run_rate: Mapping[date, Decimal]
+    days: Sequence[date], stacks: Sequence[Stack], expected: Mapping[date, Expected]
 ) -> Figure:
-    """Stacked bars per local day; `run_rate` is drawn as a dotted line over days to come."""
+    """Stacked bars per local day; over days to come a band from p10 to p90 and p50 dashed."""
     axis = day_axis(days)
     traces = [_bar(stack, axis.labels) for stack in stacks]
     totals = [_sum_at(stacks, n) for n in range(len(days))]
     traces.append(_total_on_hover(axis.labels, totals))
-    if run_rate:
-        drawn = [run_rate.get(day) for day in days]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": "run-rate",
-                "x": list(axis.labels),
-                "y": [_float(value) for value in drawn],
-                "customdata": [usd_short(value) for value in drawn],
-                "hovertemplate": "at this month's pace %{customdata} USD<extra></extra>",
-                "meta": {"role": "run-rate"},
-            }
-        )
+    if expected:
+        # Below the bars: today's own stand in front of what the day may still come to.
+        traces = [*band_to_come(axis.labels, [expected.get(day) for day in days]), *traces]
     return _over_time(traces, axis, kind="days")
 
 

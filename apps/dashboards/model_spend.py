@@ -9,10 +9,12 @@ from zoneinfo import ZoneInfo
 from apps.dashboards import colours, figures, sentences
 from apps.dashboards.breakdown import Line, Sums, lines, relative_change, sum_by, total
 from apps.dashboards.colours import Series
+from apps.dashboards.forecast_figures import Expected
 from apps.dashboards.periods import Period
 from apps.dashboards.reading import Filters, read_before, read_period_by_day, row_model
 from apps.dashboards.services import keep_positions
 from apps.dashboards.ticks import day_label, short_day
+from apps.insights.forecasts import SpendForecast
 from apps.usage.selectors import SpendRow
 
 MODELS_DRAWN = 8
@@ -47,6 +49,8 @@ class SpendByModel:
     legend: list[Series]
     figure: figures.Figure
     numbers: list[NumbersRow]
+    # What the figure says of days to come, soonest first.
+    expected: list[tuple[str, Expected]]
 
     @property
     def change(self) -> Decimal | None:
@@ -58,9 +62,14 @@ class SpendByModel:
 
 
 def read_spend_by_model(
-    period: Period, zone: ZoneInfo, now: datetime, filters: Filters, *, pace_usd: bool = False
+    period: Period,
+    zone: ZoneInfo,
+    now: datetime,
+    filters: Filters,
+    *,
+    forecast: SpendForecast | None = None,
 ) -> SpendByModel:
-    """`pace_usd` draws the pace so far over the days of the month still to come."""
+    """`forecast` is drawn over the days of the period still to come."""
     rows = read_period_by_day(period, zone, ("model", "kind"), filters)
     before_rows = read_before(period, zone, ("model", "kind"), filters)
     sums, before = sum_by(rows, row_model), sum_by(before_rows, row_model)
@@ -77,10 +86,9 @@ def read_spend_by_model(
             drawn, _recent_share(rows, drawn, today), _day_mixes(rows, series, today)
         ),
         legend=[stack.series for stack in stacks],
-        figure=figures.spend_by_day(
-            period.days, stacks, _pace(period, whole.cost_usd, zone, now) if pace_usd else {}
-        ),
+        figure=figures.spend_by_day(period.days, stacks, days_to_come(forecast)),
         numbers=_numbers(stacks, period.days, today),
+        expected=[(day_label(day), one) for day, one in days_to_come(forecast).items()],
     )
 
 
@@ -143,14 +151,15 @@ def _day_mixes(
     ]
 
 
-def _pace(period: Period, spent_usd: Decimal, zone: ZoneInfo, now: datetime) -> dict[date, Decimal]:
-    """What each day to come costs at the pace so far."""
-    elapsed = period.end - period.start
-    if elapsed < timedelta(days=1) or not spent_usd:
+def days_to_come(forecast: SpendForecast | None) -> dict[date, Expected]:
+    """Today's whole and each day after it, where there is a forecast."""
+    if forecast is None:
         return {}
-    daily = spent_usd * 86_400 / (elapsed // timedelta(seconds=1))
-    today = now.astimezone(zone).date()
-    return {day: daily for day in period.days if day >= today}
+    return {
+        day.day: Expected(day.usd.p10_usd, day.usd.p50_usd, day.usd.p90_usd)
+        for day in forecast.days
+        if not day.is_past
+    }
 
 
 def _numbers(

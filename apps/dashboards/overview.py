@@ -20,7 +20,7 @@ from apps.dashboards.periods import (
 from apps.dashboards.reading import read_before
 from apps.dashboards.reading import read_period as read_rows
 from apps.dashboards.today import Today, compare_today, days_compared
-from apps.insights.core.run_rate import project_month_end
+from apps.insights.forecasts import SpendForecast, read_forecast
 from apps.usage.selectors import SpendQuery, read_spend
 
 CUSTOMERS_DRAWN = 8
@@ -33,7 +33,7 @@ class MonthCards:
     spent: Sums
     before: Sums
     before_in_words: str
-    projected_usd: Decimal | None
+    forecast: SpendForecast
     previous_month: str
     previous_usd: Decimal
     gone_share: Decimal
@@ -43,10 +43,8 @@ class MonthCards:
         return relative_change(self.spent.cost_usd, self.before.cost_usd)
 
     @property
-    def projected_change(self) -> Decimal | None:
-        if self.projected_usd is None:
-            return None
-        return relative_change(self.projected_usd, self.previous_usd)
+    def forecast_change(self) -> Decimal | None:
+        return relative_change(self.forecast.total.p50_usd, self.previous_usd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +61,18 @@ class Overview:
 
 def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
     period = read_period(slug, zone, now)
-    models = read_spend_by_model(period, zone, now, {}, pace_usd=period.slug == "month")
-    month = _month_cards(period, models, zone, now)
-    today = _today(zone, now)
     is_month = period.slug == "month"
+    forecast = read_forecast({}, now=now)
+    models = read_spend_by_model(period, zone, now, {}, forecast=forecast if is_month else None)
+    month = _month_cards(period, models, forecast, zone, now)
+    today = _today(zone, now)
     return Overview(
         period=period,
         answer=sentences.overview_answer(
             period=period,
             spent_usd=models.whole.cost_usd,
             before_usd=models.before.cost_usd,
-            projected_usd=month.projected_usd if is_month else None,
+            forecast=forecast.total if is_month else None,
             lines=models.plain_lines,
             unpriced_requests=models.whole.unpriced_requests,
         ),
@@ -88,7 +87,9 @@ def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
     )
 
 
-def _month_cards(period: Period, models: SpendByModel, zone: ZoneInfo, now: datetime) -> MonthCards:
+def _month_cards(
+    period: Period, models: SpendByModel, forecast: SpendForecast, zone: ZoneInfo, now: datetime
+) -> MonthCards:
     month = period if period.slug == "month" else read_period("month", zone, now)
     if month is period:
         spent, before = models.whole, models.before
@@ -103,9 +104,7 @@ def _month_cards(period: Period, models: SpendByModel, zone: ZoneInfo, now: date
         spent=spent,
         before=before,
         before_in_words=month.before_in_words,
-        projected_usd=project_month_end(
-            spent.cost_usd, month_start=month.start, month_end=end, now=now
-        ),
+        forecast=forecast,
         previous_month=month_name(previous),
         previous_usd=whole_previous.total.cost_usd,
         gone_share=Decimal((now - month.start).total_seconds())

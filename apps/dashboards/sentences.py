@@ -19,6 +19,7 @@ from apps.dashboards.templatetags.figures_of_speech import (
     unit_price,
     usd_short,
 )
+from apps.insights.forecasts import MoneyQuantiles
 
 # A change below this is noise and is not told.
 TELLING_CHANGE = Decimal("0.02")
@@ -60,7 +61,7 @@ def overview_answer(
     period: Period,
     spent_usd: Decimal,
     before_usd: Decimal,
-    projected_usd: Decimal | None,
+    forecast: MoneyQuantiles | None,
     lines: Sequence[Line],
     unpriced_requests: int = 0,
 ) -> Answer:
@@ -68,12 +69,30 @@ def overview_answer(
     if not spent_usd:
         return _nothing_spent(period, unpriced_requests)
     parts = [Phrase(f"{usd_short(spent_usd)} USD", strong=True), Phrase(f" {period.in_words}")]
-    if projected_usd is not None:
-        parts += [Phrase(", on course for "), Phrase(usd_short(projected_usd), strong=True)]
+    if forecast is not None:
+        parts += [Phrase(", "), *_on_course(forecast)]
     parts.append(Phrase("."))
     parts += _change_sentence(period, spent_usd, before_usd, lines)
     parts += unpriced_sentence(unpriced_requests)
     return tuple(parts)
+
+
+def _on_course(forecast: MoneyQuantiles) -> list[Phrase]:
+    """Where a period ends, and between what; an interval that rounds away is not told."""
+    low, middle, high = (
+        usd_short(value) for value in (forecast.p10_usd, forecast.p50_usd, forecast.p90_usd)
+    )
+    parts = [Phrase("on course for "), Phrase(middle, strong=True)]
+    if low != high:
+        parts.append(Phrase(f", between {low} and {high}"))
+    return parts
+
+
+def forecast_sentence(spent_usd: Decimal, forecast: MoneyQuantiles | None) -> Answer:
+    """For pages that answer another question first: where the month ends."""
+    if forecast is None or not spent_usd:
+        return ()
+    return (Phrase(" The month is "), *_on_course(forecast), Phrase(" USD."))
 
 
 def _nothing_spent(period: Period, unpriced_requests: int) -> Answer:

@@ -12,7 +12,8 @@ from apps.dashboards.page_state import Chip, PageState, filter_chips, period_chi
 from apps.dashboards.periods import DEFAULT_WINDOW, WINDOW_LABELS, read_period, read_window
 from apps.dashboards.reading import Names
 from apps.dashboards.routing import read_routing
-from apps.dashboards.sentences import models_answer
+from apps.dashboards.sentences import Answer, forecast_sentence, models_answer
+from apps.insights.forecasts import SpendForecast, read_forecast
 from apps.usage.selectors import Dimension
 
 PAYERS_DRAWN = 15
@@ -40,13 +41,12 @@ def models(request: PageRequest) -> HttpResponse:
     state = read_state(request.GET)
     zone = request.tenant.zone
     period = read_period(state.period, zone, request.now)
-    report = read_spend_by_model(
-        period, zone, request.now, state.spend_filters, pace_usd=period.slug == "month"
-    )
+    forecast = _month_forecast(request, state)
+    report = read_spend_by_model(period, zone, request.now, state.spend_filters, forecast=forecast)
     context = _context(request, state) | {
         "report": report,
         "period": period,
-        "answer": models_answer(report.plain_lines),
+        "answer": models_answer(report.plain_lines) + _on_course(forecast),
     }
     return render_live(request, "models", context)
 
@@ -66,12 +66,24 @@ def _allocation(request: PageRequest, payer: Payer) -> HttpResponse:
     zone = request.tenant.zone
     period = read_period(state.period, zone, request.now)
     report = read_allocation(payer, period, zone, state.spend_filters, drawn=PAYERS_DRAWN)
+    forecast = _month_forecast(request, state)
     context = _context(request, state) | {
         "report": report,
         "period": period,
-        "answer": report.answer,
+        "answer": report.answer + _on_course(forecast),
     }
     return render_live(request, "payers", context)
+
+
+def _month_forecast(request: PageRequest, state: PageState) -> SpendForecast | None:
+    """Where the running month ends for what the page is narrowed to; None on other periods."""
+    if state.period != "month":
+        return None
+    return read_forecast(state.spend_filters, now=request.now)
+
+
+def _on_course(forecast: SpendForecast | None) -> Answer:
+    return forecast_sentence(forecast.spent_usd, forecast.total) if forecast else ()
 
 
 @usage_page

@@ -30,6 +30,7 @@ from apps.usage.selectors import SpendQuery, read_last_event_at, read_spend
 
 HISTORY_DAYS: Final = 180
 MAX_PERIOD_DAYS: Final = 400
+MAX_DAYS_BACK: Final = 1100
 LIKE_DAYS: Final = 4
 # Usage that arrives this much later than it happened does not look like a stop of spend; a tenant
 # whose newest event is older than a day has stopped.
@@ -141,6 +142,11 @@ def _check_period(start: date, end: date, today: date) -> None:
         raise InvalidForecastPeriodError(
             f"a period ends after it starts, by at most {MAX_PERIOD_DAYS} days;"
             f" got {start} to {end}",
+            field="to",
+        )
+    if (today - start).days > MAX_DAYS_BACK:
+        raise InvalidForecastPeriodError(
+            f"a period starts at most {MAX_DAYS_BACK} days ago; got {start}", field="from"
         )
     if (end - today).days > MAX_DAYS_AHEAD - 1:
         raise InvalidForecastPeriodError(

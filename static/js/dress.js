@@ -71,8 +71,22 @@ const ROLES = {
     trace.textfont = { color: palette.of("ink-2"), size: 12 };
     trace.cliponaxis = false;
   },
-  "run-rate": (trace, palette) => {
-    trace.line = { color: palette.of("accent"), width: 2, dash: "dot" };
+  "band-low": (trace) => {
+    trace.line = { width: 0 };
+  },
+  "band-high": (trace, palette) => {
+    trace.line = { width: 0 };
+    trace.fill = "tonexty";
+    trace.fillcolor = palette.of("forecast-band");
+  },
+  forecast: (trace, palette) => {
+    trace.line = { color: palette.of("accent"), width: 2, dash: "dash" };
+  },
+  interval: (trace, palette) => {
+    trace.line = { color: palette.of("line-strong"), width: 4 };
+  },
+  miss: (trace, palette) => {
+    trace.marker = { size: 11, color: palette.of("accent"), line: { width: 0 }, opacity: 1 };
   },
   requests: (trace, palette) => {
     trace.marker = {
@@ -202,6 +216,11 @@ const KINDS = {
       }
     }
   },
+  misses: ({ layout, palette }) => {
+    layout.margin = { l: 10, r: 14, t: 2, b: 26 };
+    layout.yaxis.automargin = true;
+    layout.xaxis.zerolinecolor = palette.of("ink-3");
+  },
   ladder: ({ layout, data, width }) => {
     layout.margin = { l: 12, r: 12, t: 2, b: 26 };
     layout.yaxis.showticklabels = false;
@@ -246,7 +265,7 @@ function sayNothing(layout) {
   ];
 }
 
-const HORIZONTAL = new Set(["allocation", "pair", "ladder"]);
+const HORIZONTAL = new Set(["allocation", "pair", "ladder", "misses"]);
 
 export function dress(figure, width, palette) {
   const { data, layout } = structuredClone(figure);

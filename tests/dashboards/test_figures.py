@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from apps.dashboards import figures
 from apps.dashboards.colours import Series, rest_of
 from apps.dashboards.figures import BackendMark, ShareBand, Stack
+from apps.dashboards.forecast_figures import Expected, Miss, misses
 from apps.dashboards.ticks import day_axis
 from tests.dashboards.rows import line
 
@@ -48,11 +49,24 @@ def test_days_are_stacked_bars_with_gaps_where_nothing_is() -> None:
     assert figure["layout"]["xaxis"]["categoryarray"][0] == "Sun 1 Nov"
 
 
-def test_the_pace_is_drawn_over_days_to_come_alone() -> None:
+def test_the_forecast_is_a_band_over_days_to_come_alone() -> None:
     stack = Stack(OPUS, usd(*["5"] * 20, *[None] * 10))
-    pace = {day: Decimal(5) for day in DAYS[20:]}
-    figure = drawn(figures.spend_by_day(DAYS, [stack], pace))
-    assert figure["data"][-1]["y"] == [None] * 20 + [5.0] * 10
+    expected = {day: Expected(Decimal(4), Decimal(5), Decimal(7)) for day in DAYS[20:]}
+    figure = drawn(figures.spend_by_day(DAYS, [stack], expected))
+    by_role = {trace["meta"].get("role"): trace for trace in figure["data"]}
+    for role, value in (("band-low", 4.0), ("forecast", 5.0), ("band-high", 7.0)):
+        assert by_role[role]["y"] == [None] * 20 + [value] * 10
+    assert by_role["forecast"]["customdata"][-1] == "5.00 USD, 4.00 to 7.00"
+    # Plotly fills towards the trace before: the upper edge follows the lower one at once.
+    roles = [trace["meta"].get("role") for trace in figure["data"]]
+    assert roles.index("band-high") == roles.index("band-low") + 1
+
+
+def test_a_past_forecast_is_drawn_by_how_far_it_was_off() -> None:
+    row = Miss("October 2026", Decimal("-0.1"), Decimal("0.02"), Decimal("0.2"))
+    interval, middle = drawn(misses([row]))["data"]
+    assert interval["x"] == [-10.0, 20.0, None]
+    assert middle["x"] == [2.0]
 
 
 def test_traces_carry_meaning_and_no_colour() -> None:

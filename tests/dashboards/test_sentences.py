@@ -8,15 +8,17 @@ from apps.dashboards import sentences
 from apps.dashboards.breakdown import Line
 from apps.dashboards.periods import read_period
 from apps.dashboards.sentences import DayMix, plain
+from apps.insights.forecasts import MoneyQuantiles
 from tests.dashboards.rows import line
 
+FORECAST = MoneyQuantiles(Decimal(16100), Decimal(16900), Decimal(18000))
 NOVEMBER = read_period("month", ZoneInfo("UTC"), datetime(2026, 11, 23, 10, 40, tzinfo=UTC))
 
 
 def overview(
     spent: str = "12480",
     before: str = "11360",
-    projected: str | None = "16900",
+    forecast: MoneyQuantiles | None = FORECAST,
     lines: list[Line] | None = None,
     unpriced: int = 0,
 ) -> str:
@@ -24,7 +26,7 @@ def overview(
         period=NOVEMBER,
         spent_usd=Decimal(spent),
         before_usd=Decimal(before),
-        projected_usd=Decimal(projected) if projected else None,
+        forecast=forecast,
         lines=lines or [],
         unpriced_requests=unpriced,
     )
@@ -33,9 +35,21 @@ def overview(
 
 def test_the_overview_says_how_much_where_to_and_what_changed() -> None:
     assert overview() == (
-        "12.5 k USD in November so far, on course for 16.9 k."
+        "12.5 k USD in November so far, on course for 16.9 k,"
+        " between 16.1 k and 18.0 k."
         " That is 1.12 k more than October by this moment (+10%)."
     )
+
+
+def test_a_month_that_can_end_nowhere_else_is_told_without_a_band() -> None:
+    over = MoneyQuantiles(Decimal(12480), Decimal(12480), Decimal(12480))
+    assert "on course for 12.5 k. " in overview(forecast=over)
+
+
+def test_other_pages_end_with_where_the_month_does() -> None:
+    said = plain(sentences.forecast_sentence(Decimal(12480), FORECAST)).replace("\u202f", " ")
+    assert said == " The month is on course for 16.9 k, between 16.1 k and 18.0 k USD."
+    assert sentences.forecast_sentence(Decimal(0), FORECAST) == ()
 
 
 def test_the_overview_names_the_model_that_made_most_of_the_change() -> None:
@@ -50,7 +64,7 @@ def test_no_reason_is_named_where_many_share_it() -> None:
 
 def test_a_fall_is_explained_by_what_fell() -> None:
     moved = [line("grew", "60", before="50"), line("fell", "10", before="90")]
-    said = overview(spent="70", before="140", projected=None, lines=moved)
+    said = overview(spent="70", before="140", forecast=None, lines=moved)
     assert said == (
         "70.00 USD in November so far."
         " That is 70.00 less than October by this moment (−50%), mostly fell."
@@ -58,13 +72,13 @@ def test_a_fall_is_explained_by_what_fell() -> None:
 
 
 def test_a_change_within_noise_is_called_the_same() -> None:
-    assert overview(spent="1010", before="1000", projected=None).endswith(
+    assert overview(spent="1010", before="1000", forecast=None).endswith(
         "About the same as October by this moment."
     )
 
 
 def test_without_a_period_before_nothing_is_compared() -> None:
-    assert overview(before="0", projected=None) == "12.5 k USD in November so far."
+    assert overview(before="0", forecast=None) == "12.5 k USD in November so far."
 
 
 def test_nothing_spent_is_said_plainly() -> None:

@@ -131,8 +131,9 @@ class _Past:
         if least <= 0:
             return np.empty((0, expected.shape[1]))
         actual = np.where(known, spent, 0.0).sum(axis=1)
-        found: Floats = np.log((actual[:, None] + least) / (forecast + least))
-        return found[known.sum(axis=1) * 2 >= known.shape[1]]
+        judgeable = known.sum(axis=1) * 2 >= known.shape[1]
+        found: Floats = np.log((actual[:, None] + least) / (forecast + least))[judgeable]
+        return found
 
 
 def _weights(past: _Past) -> Floats:

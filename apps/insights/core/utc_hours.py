@@ -28,8 +28,10 @@ def hour_number(moment: datetime) -> int:
 def history_before(hours: Hours, usd: Floats, cut: int) -> SpendHistory:
     """What rows of hours before `cut` say, the day of `cut` being the running one.
 
-    Hours are numbers as of `hour_number`; rows of one hour add up; there must be at least one.
+    Hours are numbers as of `hour_number`; rows of one hour add up; one before `cut` there must be.
     """
+    before = hours < cut
+    hours, usd = hours[before], usd[before]
     first_day, today = int(hours.min()) // 24, cut // 24
     days = today - first_day
     placed = np.zeros((days + 1) * 24)
