@@ -97,9 +97,10 @@ def read_forecast(
     begin = min(first, today - timedelta(days=HISTORY_DAYS))
     usd_by_day = read_days(filters, tenant.zone, begin, tenant.local_date(now) + timedelta(days=1))
     known = read_known(filters, tenant, now=now, first=begin, end=max(last, today))
+    gone = _share_gone(filters, usd_by_day, tenant.zone, cut)
     forecast = forecast_period(
         history_before(
-            usd_by_day, begin, today, _share_gone(filters, usd_by_day, tenant.zone, cut)
+            usd_by_day, begin, today, today_usd=usd_by_day.get(today, Decimal(0)), today_gone=gone
         ),
         start=first,
         end=last,
@@ -125,14 +126,22 @@ def read_days(filters: Filters, zone: ZoneInfo, first: date, end: date) -> dict[
 
 
 def history_before(
-    usd_by_day: Mapping[date, Decimal], first: date, today: date, today_gone: float = 0.0
+    usd_by_day: Mapping[date, Decimal],
+    first: date,
+    today: date,
+    *,
+    today_usd: Decimal = Decimal(0),
+    today_gone: float = 0.0,
 ) -> SpendHistory:
-    """Days [first, today) as the core takes them: what a correction made negative is nothing."""
+    """Days [first, today) as the core takes them: what a correction made negative is nothing.
+
+    Without the last two, the cut is the start of `today`.
+    """
     days = [usd_by_day.get(first + timedelta(days=n)) for n in range((today - first).days)]
     return SpendHistory(
         usd_by_day=np.array([max(float(usd or 0), 0.0) for usd in days], dtype=np.float64),
         today=today,
-        today_usd=max(float(usd_by_day.get(today, 0)), 0.0),
+        today_usd=max(float(today_usd), 0.0),
         today_gone=today_gone,
     )
 

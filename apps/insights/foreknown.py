@@ -9,11 +9,11 @@ from typing import Final, cast
 from apps.insights.core.forecast import KnownDays
 from apps.insights.core.known_days import Effect, PriceStep, known_days, local_midnight
 from apps.insights.core.weekly_level import WINDOW_DAYS
-from apps.insights.price_changes import MIX_LENGTH, Filters, read_price_steps
+from apps.insights.price_changes import Filters, read_price_steps, read_recent
 from apps.insights.public_holidays import public_holidays
 from apps.insights.selectors import PlannedEventInfo, list_planned_events
 from apps.tenants.selectors import TenantInfo
-from apps.usage.selectors import Dimension, SpendQuery, read_spend
+from apps.usage.selectors import Dimension
 
 # An event of unknown size in a part of a scope says little about the whole of it below this share.
 MINOR_SHARE: Final = 0.1
@@ -34,7 +34,7 @@ def read_known(
     """What is known at `now` of the local days [first, end) of what `filters` narrow."""
     zone = tenant.zone
     begin, finish = local_midnight(first, zone), local_midnight(end, zone)
-    parts = _Parts(filters, now)
+    parts = _Parts(filters, tenant, now)
     events, effects = [], []
     for event in list_planned_events(start=begin, end=finish):
         if event.created_at > now or not parts.may_meet(event):
@@ -42,7 +42,7 @@ def read_known(
         events.append(event)
         effects.append(parts.effect(event))
     since = local_midnight(tenant.local_date(now) - timedelta(days=WINDOW_DAYS), zone)
-    steps = read_price_steps(filters, start=since, end=finish, now=now) if finish > now else []
+    steps = read_price_steps(filters, tenant, start=since, end=finish, now=now)
     days = known_days(
         effects=effects,
         steps=steps,
@@ -57,8 +57,9 @@ def read_known(
 class _Parts:
     """How much of a scope's spend an event of another scope is about, by the last four weeks."""
 
-    def __init__(self, filters: Filters, now: datetime) -> None:
+    def __init__(self, filters: Filters, tenant: TenantInfo, now: datetime) -> None:
         self.filters = filters
+        self.tenant = tenant
         self.now = now
 
     def may_meet(self, event: PlannedEventInfo) -> bool:
@@ -89,5 +90,4 @@ class _Parts:
         return float(in_part / in_whole) if in_whole > 0 else 0.0
 
     def _usd(self, filters: Mapping[Dimension, tuple[str | None, ...]]) -> Decimal:
-        query = SpendQuery(start=self.now - MIX_LENGTH, end=self.now, filters=filters)
-        return max(read_spend(query).total.cost_usd, Decimal(0))
+        return max(read_recent(filters, self.tenant, now=self.now).total.cost_usd, Decimal(0))

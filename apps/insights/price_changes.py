@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from apps.insights.core.known_days import PriceStep
+from apps.insights.core.known_days import PriceStep, local_midnight
 from apps.pricing.core.rate_card import MeteredUsage, RateCard
 from apps.pricing.selectors import list_backends
-from apps.usage.selectors import Dimension, SpendQuery, SpendRow, read_spend
+from apps.tenants.selectors import TenantInfo
+from apps.usage.selectors import Dimension, Spend, SpendQuery, SpendRow, read_spend
 
 Filters = Mapping[Dimension, tuple[str | None, ...]]
 
@@ -17,7 +18,7 @@ MAX_STEPS: Final = 50
 
 
 def read_price_steps(
-    filters: Filters, *, start: datetime, end: datetime, now: datetime
+    filters: Filters, tenant: TenantInfo, *, start: datetime, end: datetime, now: datetime
 ) -> list[PriceStep]:
     """How rates on record between `start` and `end` make a scope's recent usage dearer or cheaper.
 
@@ -29,15 +30,27 @@ def read_price_steps(
     moments = sorted({moment for found in edges.values() for moment in found})[-MAX_STEPS:]
     if not moments:
         return []
-    mix = read_spend(
-        SpendQuery(start=now - MIX_LENGTH, end=now, group_by=("backend",), filters=filters)
-    ).rows
+    mix = read_recent(filters, tenant, now=now, group_by=("backend",)).rows
     whole = sum((row.cost_usd for row in mix if row.cost_usd > 0), Decimal(0))
     if not whole:
         return []
     steps = [PriceStep(start, _multiplier(mix, cards, start, now, whole))]
     steps += [PriceStep(at, _multiplier(mix, cards, at, now, whole)) for at in moments]
     return steps if any(abs(step.multiplier - 1) > 1e-9 for step in steps) else []
+
+
+def read_recent(
+    filters: Filters, tenant: TenantInfo, *, now: datetime, group_by: tuple[Dimension, ...] = ()
+) -> Spend:
+    """The last four weeks of whole local days: the day rollup answers, which is small."""
+    today = tenant.local_date(now)
+    query = SpendQuery(
+        start=local_midnight(today - MIX_LENGTH, tenant.zone),
+        end=local_midnight(today + timedelta(days=1), tenant.zone),
+        group_by=group_by,
+        filters=filters,
+    )
+    return read_spend(query)
 
 
 def _edges(card: RateCard, start: datetime, end: datetime) -> set[datetime]:

@@ -1,5 +1,6 @@
 """The forecast's core: what holds for every history, and what it makes of known ones."""
 
+import itertools
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_bands_of_days_widen_with_their_distance(history: SpendHistory) -> None:
     """Relative to what is expected: the width of p10 to p90 in log units never shrinks."""
     told = forecast_period(history, start=TODAY + timedelta(days=1), end=END)
     widths = [np.log(d.usd.p90 / d.usd.p10) for d in told.days if d.usd.p10 > 1e-9]
-    assert all(later >= sooner - 1e-6 for sooner, later in zip(widths, widths[1:], strict=False))
+    assert all(later >= sooner - 1e-6 for sooner, later in itertools.pairwise(widths))
 
 
 def test_weekends_are_expected_as_weekends() -> None:
@@ -100,9 +101,7 @@ def test_weekends_are_expected_as_weekends() -> None:
 
 def test_a_steady_month_ends_where_its_days_add_up_with_a_narrow_band() -> None:
     total = forecast(office(8)).total_usd
-    exact = sum(
-        100 * (0.1 if (START + timedelta(days=n)).weekday() >= 5 else 1) for n in range(30)
-    )
+    exact = sum(100 * (0.1 if (START + timedelta(days=n)).weekday() >= 5 else 1) for n in range(30))
     assert total.p50 == pytest.approx(exact, rel=0.02)
     assert total.p10 < exact < total.p90
     assert total.p90 - total.p10 < 0.5 * exact

@@ -30,9 +30,7 @@ def run(text: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess
 
 
 def rows(case_id: str, hours: int, usd: float, start: datetime = START) -> list[str]:
-    return [
-        f"{case_id},{(start + timedelta(hours=n)).isoformat()},{usd}\n" for n in range(hours)
-    ]
+    return [f"{case_id},{(start + timedelta(hours=n)).isoformat()},{usd}\n" for n in range(hours)]
 
 
 def test_each_case_gets_its_months_total_and_interval(tmp_path: Path) -> None:

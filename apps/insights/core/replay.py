@@ -48,6 +48,8 @@ HIGH_MARGIN: Final = 1.12
 SHARED_DAYS_MARGIN: Final = 0.2
 # A stretch below a day, as a part of one, is not told apart from this.
 LEAST_LEAD: Final = 0.05
+# However regular a series has been, the next days may be off by this.
+LEAST_HALF_WIDTH: Final = 0.005
 # Half-widths stay below: beyond e**2 of either side nothing is said.
 MAX_HALF_WIDTH: Final = 2.0
 
@@ -170,8 +172,8 @@ def _spread(past: _Past, weights: Floats, *, of_sums: bool) -> Spread:
         quantile_10, middle, quantile_90 = np.quantile(seen, (0.1, 0.5, 0.9))
         of_prior = PRIOR_ORIGINS / (separate + PRIOR_ORIGINS)
         both = (1 - of_prior) * np.quantile(np.abs(seen), 0.8) + of_prior * both * ratio
-        low = max((1 - of_prior) * -quantile_10 + of_prior * low * ratio, 0.0)
-        high = max((1 - of_prior) * quantile_90 + of_prior * high * ratio, 0.0)
+        low = max((1 - of_prior) * -quantile_10 + of_prior * low * ratio, LEAST_HALF_WIDTH)
+        high = max((1 - of_prior) * quantile_90 + of_prior * high * ratio, LEAST_HALF_WIDTH)
         trusted = BIAS_FOLLOWED * separate / (separate + BIAS_ORIGINS)
         shared = SHARED_DAYS_MARGIN * lead / LEADS[-1]
         rows.append(
