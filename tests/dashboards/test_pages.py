@@ -223,7 +223,9 @@ def test_statements_of_a_page_do_not_grow_with_its_rows(
         client.get("/customers")
         with CaptureQueriesContext(connection) as captured:
             client.get("/customers")
-        counts.append(len(captured))
+        # Whether rates changed is asked by the clock, by whichever request comes by.
+        asked = [q["sql"] for q in captured if "pricing_raterevision" not in q["sql"]]
+        counts.append(len(asked))
         post_events([native_event(customer=f"customer-{n}") for n in range(30)])
     assert counts[0] == counts[1]
     assert counts[0] < 40

@@ -45,7 +45,7 @@ BIAS_ORIGINS: Final = 6.0
 # days past errors share; spend runs over more than under.
 LOW_MARGIN: Final = 0.95
 HIGH_MARGIN: Final = 1.12
-SHARED_DAYS_MARGIN: Final = 0.2
+SHARED_DAYS_MARGIN: Final = 0.25
 # A stretch below a day, as a part of one, is not told apart from this.
 LEAST_LEAD: Final = 0.05
 # However regular a series has been, the next days may be off by this.
