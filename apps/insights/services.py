@@ -91,8 +91,8 @@ def _check_time(starts_at: datetime, ends_at: datetime) -> None:
             raise InvalidPlannedEventError(f"{field} needs an offset, such as Z", field=field)
     if not starts_at < ends_at or ends_at - starts_at > MAX_LENGTH:
         raise InvalidPlannedEventError(
-            f"ends_at ({ends_at.isoformat()}) is after starts_at ({starts_at.isoformat()}), by at"
-            f" most {MAX_LENGTH.days} days",
+            f"an event ends after it starts, by at most {MAX_LENGTH.days} days; this one would last"
+            f" {(ends_at - starts_at) / timedelta(hours=1):,.1f} hours",
             field="ends_at",
         )
 

@@ -118,7 +118,7 @@ def test_local_times_are_the_tenants_own(
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"ends_at": "2020-01-01T00:00"}, "ends_at"),
+        ({"ends_at": "2020-01-01T00:00"}, "an event ends after it starts"),
         ({"starts_at": "soon"}, "write a local time such as"),
         ({"multiplier": "much"}, "write a number with a point"),
         ({"extra": "5"}, "not both"),
