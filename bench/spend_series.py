@@ -171,7 +171,7 @@ def _profile(chance: np.random.Generator, shape: SeriesKind, clock: _Clock) -> H
     elif shape == "batch":
         profile = _batch_profile(chance, clock)
     else:
-        profile = 0.5 + ((hour >= 8) & (hour < 20) & ~weekend)
+        profile += -0.5 + ((hour >= 8) & (hour < 20) & ~weekend)
     return np.asarray(profile / profile.mean())
 
 
@@ -180,7 +180,7 @@ def _batch_profile(chance: np.random.Generator, clock: _Clock) -> Hours:
     jobs: Hours = np.zeros_like(clock.hour)
     for _ in range(int(chance.integers(1, 3))):
         begins, length = float(chance.integers(0, 24)), float(chance.integers(1, 6))
-        late = np.repeat(chance.random(len(jobs) // 24 + 1) < 0.05, 24)[: len(jobs)]
+        late = np.repeat(chance.random(len(jobs) // 24 + 1) < 0.04, 24)[: len(jobs)]
         runs = ((clock.hour - begins - late) % 24) < length
         if chance.random() < 0.3:
             runs &= clock.weekday == chance.integers(0, 7)
@@ -204,10 +204,10 @@ def _level(chance: np.random.Generator, hours: int, first: int) -> Hours:
     log_level = np.log1p(chance.uniform(-0.05, 0.15)) * at / 730
     steps = np.repeat(chance.normal(0, chance.uniform(0.002, 0.015), hours // 24 + 1), 24)[:hours]
     log_level = log_level + np.cumsum(steps) / 24
-    if chance.random() < 0.25:
+    if chance.random() < 0.12:
         middle = chance.uniform(first + 5 * 24, hours)
         length = chance.uniform(3, 14) * 24
-        log_level += np.log(chance.uniform(1.2, 1.9)) / (1 + np.exp(-(at - middle) / (length / 6)))
+        log_level += np.log(chance.uniform(1.2, 1.7)) / (1 + np.exp(-(at - middle) / (length / 6)))
     return np.asarray(np.exp(log_level))
 
 
@@ -239,7 +239,7 @@ def _draw_event(chance: np.random.Generator, rate: Hours, earliest: int) -> Spen
     kind = kinds[chance.choice(len(kinds), p=list(EVENT_SHARES.values()))]
     start = int(chance.integers(min(earliest, hours - 2), hours - 1))
     if kind == "spike":
-        return SpendEvent(kind, start, start + int(chance.integers(1, 7)), _log(chance, 1.8, 10))
+        return SpendEvent(kind, start, start + int(chance.integers(1, 7)), _log(chance, 2, 12))
     if kind == "outage":
         start = _busy_hour(chance, rate, earliest)
         return SpendEvent(
