@@ -32,10 +32,10 @@ HISTORY_DAYS: Final = 180
 MAX_PERIOD_DAYS: Final = 400
 MAX_DAYS_BACK: Final = 1100
 LIKE_DAYS: Final = 4
-# Usage that arrives this much later than it happened does not look like a stop of spend; a tenant
-# whose newest event is older than a day has stopped.
+# Silence up to the first is usual. Up to the second, usage may still be on its way; longer, there
+# was none.
 LATENESS_ALLOWED: Final = timedelta(minutes=30)
-LATENESS_BELIEVED: Final = timedelta(hours=24)
+LATENESS_BELIEVED: Final = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)

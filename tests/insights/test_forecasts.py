@@ -98,15 +98,18 @@ def test_a_month_is_the_tenants_own(make_tenant: MakeTenant, client: Client, zon
 def test_hours_that_have_not_come_in_are_not_taken_for_silence(
     tenant: TenantInfo, post_events: Post, today: date
 ) -> None:
-    """The newest event is yesterday's noon: what came after it is still expected."""
-    post_events(daily(60, until=today))
-    late = datetime.combine(today, time(3), UTC)
+    """The newest event is of yesterday at 22:00: what came after it is still expected."""
+    evening = datetime.combine(today, time(22), UTC)
+    moments = [evening - timedelta(days=n) for n in range(1, 61)]
+    post_events([native_event(timestamp=at.isoformat(), **OPUS) for at in moments])
     with tenant_scope(tenant.id):
-        told = read_forecast({}, now=late)
-    assert told.complete_through.date() == today - timedelta(days=1)
-    days = (next_month((today - timedelta(days=1)).replace(day=1)) - told.start).days
-    if told.start <= today - timedelta(days=1):
-        assert float(told.total.p50_usd) == pytest.approx(float(DAILY_USD * days), rel=0.05)
+        soon = read_forecast({}, now=moments[0] + timedelta(hours=4))
+        later = read_forecast({}, now=moments[0] + timedelta(hours=8))
+    assert soon.complete_through == moments[0] + timedelta(minutes=30)
+    assert later.complete_through == moments[0] + timedelta(hours=8)
+    for told in (soon, later):
+        ahead = [day.usd.p50_usd for day in told.days if not day.is_past]
+        assert all(float(usd) == pytest.approx(float(DAILY_USD), rel=0.1) for usd in ahead)
 
 
 def test_an_announced_event_is_in_the_forecast_of_what_it_is_about(
