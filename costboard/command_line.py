@@ -10,7 +10,7 @@ from costboard.embedded import default_data_dir, running
 
 # These look at files alone, or (demo) hold the services themselves.
 WITHOUT_SERVICES = frozenset(
-    {"check", "collectstatic", "demo", "forecast_series", "help", "version"}
+    {"check", "collectstatic", "demo", "detect_series", "forecast_series", "help", "version"}
 )
 
 
