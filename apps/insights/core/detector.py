@@ -95,6 +95,7 @@ class Detector:
     def __init__(self, state: SeriesState) -> None:
         self.state = state
         self._opening: DayOpening | None = None
+        self._limits: Numbers = np.empty(0)
 
     @classmethod
     def of(cls, count: int, *, hour: int) -> Self:
@@ -143,7 +144,7 @@ class Detector:
                 | quiet_next * QUIET_NEXT
             )
             state.price[hour % WINDOW_HOURS] = 1
-            scores = _score(state, opening, hour, has_row & ~announced)
+            scores = _score(state, opening, self._limits, has_row & ~announced)
             _close_hour(state, hour, has_row, quiet)
         state.hour += 1
         return scores
@@ -214,6 +215,7 @@ class Detector:
     def _open(self, day: int) -> DayOpening:
         if self._opening is None or self._opening.day != day:
             self._opening = open_day(self.state, day)
+            self._limits = limits(self._opening)
         return self._opening
 
 
@@ -257,11 +259,12 @@ def _learn(
     state.low[2, (hour + 1) % WINDOW_HOURS] = state.high[2, (hour + 1) % WINDOW_HOURS] = 0
 
 
-def _score(state: SeriesState, opening: DayOpening, hour: int, is_scored: Flags) -> HourScores:
+def _score(state: SeriesState, opening: DayOpening, limit: Numbers, is_scored: Flags) -> HourScores:
+    hour = state.hour
     found = deviations(state, opening, hour)
     records = state.record[..., hour // DAY % RECORD_DAYS, :]
     records[:] = np.where(is_scored, np.fmax(records, found.beyond_expected), records)
-    relative = found.beyond_ordinary / limits(opening)
+    relative = found.beyond_ordinary / limit
     relative[~(_is_carried(found) & (found.share_of_day > MATERIAL_SHARE_OF_DAY))] = 0
     relative = np.nan_to_num(np.maximum(relative, 0), nan=0) * is_scored
     flat = relative.reshape(-1, state.count)

@@ -33,34 +33,43 @@ class Deviations:
 
 def deviations(state: SeriesState, opening: DayOpening, hour: int) -> Deviations:
     hours = np.arange(hour + EARLY_BY_HOURS, hour + EARLY_BY_HOURS - ROWS, -1)
-    values = state.value[:, hours[EARLY_BY_HOURS:] % VALUE_HOURS][[0, 1, 0]]
     ring = hours % WINDOW_HOURS
-    total = _sums(values, 0)
-    expected = _sums(state.expected[:, ring], EARLY_BY_HOURS)
-    low, high = _shifted(state.low[:, ring], np.minimum), _shifted(state.high[:, ring], np.maximum)
+    # The next hour has a range, and no value or expectation of its own yet.
+    values = state.value[:, hours[EARLY_BY_HOURS:] % VALUE_HOURS][[0, 1, 0]]
+    expectations = state.expected[:, ring[EARLY_BY_HOURS:]]
+    until_now = _IN_TIME[:, EARLY_BY_HOURS:]
+    unknown = np.isnan(values + expectations)
+    total = until_now @ np.where(unknown, 0, values)
+    # A window is known when all of it is. (Zeros, lest NaN outside a window spoil it.)
+    total[until_now @ unknown.astype(np.float32) > 0] = np.nan
+    expected = until_now @ np.where(unknown, 0, expectations)
+    lows, highs = np.nan_to_num(state.low[:, ring]), np.nan_to_num(state.high[:, ring])
+    low, high = _IN_TIME @ lows, _IN_TIME @ highs
+    for shifted in _SHIFTED:
+        low[:2] = np.minimum(low[:2], shifted @ lows[:2])
+        high[:2] = np.maximum(high[:2], shifted @ highs[:2])
     mean = opening.mean_hour[[0, 1, 0], None] * _WIDTHS[:, None]
     noise = (np.maximum(expected, 0) + 0.02 * mean) ** PROPORTION * mean ** (1 - PROPORTION)
     over, outside = total - expected, np.stack([total - high, low - total], axis=2)
     usual = np.maximum(expected, 0) + 0.05 * mean
+    both = np.stack([over, -over], axis=2)
     return Deviations(
-        beyond_expected=np.stack([over, -over], axis=2) / noise[:, :, None],
+        beyond_expected=both / noise[:, :, None],
         beyond_ordinary=outside / noise[:, :, None],
-        share_of_day=np.stack([over, -over], axis=2)
-        / (opening.mean_hour[[0, 1, 0], None, None] * DAY),
+        share_of_day=both / (opening.mean_hour[[0, 1, 0], None, None] * DAY),
         share_of_expected=outside / usual[:, :, None],
         excess_usd=over[0],
     )
 
 
-def _sums(rows: Numbers, skip: int) -> Numbers:
-    """(channels, windows, n) sums of rows newest first, the first `skip` left out."""
-    running = np.cumsum(rows[:, skip:], axis=1, dtype=np.float64)
-    return np.asarray(running[:, _WIDTHS - 1])
+def _windows(skip: int) -> Numbers:
+    """(windows, ROWS): times rows newest first, the sums of the windows ending `skip` rows back."""
+    row = np.arange(ROWS)
+    return ((row >= skip) & (row < skip + _WIDTHS[:, None])).astype(np.float32)
 
 
-def _shifted(rows: Numbers, choose: np.ufunc) -> Numbers:
-    """The sums as they are or, of spend and requests, an hour early or up to two late."""
-    best = _sums(rows, EARLY_BY_HOURS)
-    for skip in (0, *range(EARLY_BY_HOURS + 1, EARLY_BY_HOURS + LATE_BY_HOURS + 1)):
-        best[:2] = choose(best[:2], _sums(rows[:2], skip))
-    return best
+# A product with ones and zeros: twenty times as fast as running sums.
+_IN_TIME: Final = _windows(EARLY_BY_HOURS)
+_SHIFTED: Final = [
+    _windows(skip) for skip in range(EARLY_BY_HOURS + LATE_BY_HOURS + 1) if skip != EARLY_BY_HOURS
+]
