@@ -21,7 +21,7 @@ from bench.spend_series import WORLDS, SpendSeries, spend_series
 
 SEED: Final = 101  # tuning used 1 and 2
 SERIES_A_WORLD: Final = 200
-LOOSE: Final = 1.25
+LOOSE: Final = 1.15
 TICK_SERIES: Final = 10_000
 TICK_GOAL_S: Final = 1.0
 STATE_GOAL_BYTES: Final = 32_000
