@@ -66,7 +66,8 @@ def open_day(state: SeriesState, day: int) -> DayOpening:
         level = state.level[:, day % DAYS]
         earlier_level = np.stack([row_median(state.level[c, earlier]) for c in range(CHANNELS)])
         recent = _days(day, range(1, RECENT_DAYS + 1))
-        records = state.record[..., _record_days(day, RECORDS_USED_DAYS), :]
+        # np.take copies whole rows; indexing would go number by number.
+        records = np.take(state.record, _record_days(day, RECORDS_USED_DAYS), axis=-2)
         by_day = np.moveaxis(records, -2, 0)
         totals = state.day_total[:, recent]
         spent = np.nansum(totals[0], axis=0)
