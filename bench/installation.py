@@ -1,0 +1,123 @@
+"""A throwaway installation to measure: services with their data safe on disk, one web worker.
+
+Imported first by an entry: it says where the services are before Django's settings are read.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+START_LIMIT_S: Final = 60
+
+
+def _point_settings_at(folder: Path) -> None:
+    (folder / "static").mkdir()
+    os.environ["COSTBOARD_DATA_DIR"] = str(folder)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "costboard.settings"
+    for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "COSTBOARD_EMBEDDED_FSYNC"):
+        os.environ.pop(name, None)
+
+
+if "BENCH_FOLDER" not in os.environ:
+    os.environ["BENCH_FOLDER"] = tempfile.mkdtemp(prefix="costboard-bench-")
+    _point_settings_at(Path(os.environ["BENCH_FOLDER"]))
+
+import django  # noqa: E402
+
+django.setup()
+
+from django.core.management import call_command  # noqa: E402
+from django.db import connections  # noqa: E402
+
+from apps.tenants.scoping import tenant_scope  # noqa: E402
+from apps.tenants.services import create_tenant, issue_api_key  # noqa: E402
+from costboard.demo.children import beat, web, worker  # noqa: E402
+from costboard.embedded import EmbeddedServices, default_data_dir  # noqa: E402
+from costboard.supervisor import ChildSpec  # noqa: E402
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where it answers, and a key of its one tenant."""
+
+    port: int
+    tenant_id: int
+    secret: str
+    web_pid: int
+
+
+@contextmanager
+def running(*, with_worker: bool = False) -> Iterator[Installation]:
+    """Services and the web server as production starts them, and Celery's too if wanted."""
+    folder = default_data_dir()
+    port = _free_port()
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(EmbeddedServices(folder, durable=True))
+            call_command("migrate", verbosity=0)
+            call_command("sync_catalogue", verbosity=0)
+            tenant_id, secret = _make_tenant()
+            process = stack.enter_context(_child(web(port), folder))
+            _wait_until_ready(port)
+            if with_worker:
+                for spec in (worker(), beat(folder)):
+                    stack.enter_context(_child(spec, folder))
+            stack.callback(connections.close_all)
+            yield Installation(port, tenant_id, secret, process.pid)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_tenant() -> tuple[int, str]:
+    now = datetime.now(UTC)
+    tenant_id = create_tenant(name="Bench", time_zone="Europe/Berlin", slug="bench", now=now)
+    with tenant_scope(tenant_id):
+        scopes = ("ingest", "read")
+        return tenant_id, issue_api_key(name="bench", scopes=scopes, actor="bench", now=now)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _child(spec: ChildSpec, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / f"{spec.name}.log").open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603
+            spec.argv, cwd=ROOT, env={**os.environ, **spec.env}, stdout=log, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(port: int) -> None:
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    sys.exit(f"the web server did not start; see {default_data_dir() / 'web.log'}")
