@@ -1,13 +1,19 @@
-"""Writing to the ledger: one transaction a batch, each event counted once. Part of services."""
+"""Writing to the ledger: one transaction a batch, each event counted once. Part of services.
+
+Events go to PostgreSQL by column, as arrays: two statements a commit whatever its size, prepared
+once a connection, and a column that no event of the batch has costs nothing.
+"""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 import msgspec
+import psycopg
 from django.db import connection
 
 from apps.tenants.scoping import current_tenant_id
@@ -16,49 +22,49 @@ from apps.usage.core.events import UsageEvent
 ROW_BITS = 16
 MAX_ROWS_PER_COMMIT = 1 << ROW_BITS
 
-# COPY into a table with row-level security is refused: it goes through a session's own table.
-STAGE = """
-CREATE TEMPORARY TABLE IF NOT EXISTS usage_stage (
-    row integer, identity uuid, content_hash bigint, occurred_at timestamptz, slice_id bigint,
-    source text, event_id text,
-    uncached_input_tokens bigint, cache_read_tokens bigint, cache_write_5m_tokens bigint,
-    cache_write_1h_tokens bigint, output_tokens bigint, reasoning_tokens bigint,
-    cost_units numeric,
-    requested_model text, end_user text, tags jsonb, meters jsonb, price_context jsonb,
-    latency_ms integer, time_to_first_token_ms integer, decision_id text, policy_version text,
-    revenue_usd numeric, converted boolean, quality_score real, reported_cost_usd numeric,
-    energy_wh numeric
-) ON COMMIT DELETE ROWS
-"""
-COPY = "COPY pg_temp.usage_stage FROM STDIN"
-
-CARRIED = """slice_id, source, event_id, uncached_input_tokens, cache_read_tokens,
-    cache_write_5m_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
-    requested_model, end_user, tags, meters, price_context, latency_ms,
-    time_to_first_token_ms, decision_id, policy_version, revenue_usd, converted,
-    quality_score, reported_cost_usd, energy_wh"""
+# The ledger's columns that are an event's own words -> (type, the event's field).
+_EVENT_COLUMNS: Final = {
+    "source": ("text", "source"),
+    "event_id": ("text", "event_id"),
+    "uncached_input_tokens": ("bigint", "uncached_input_tokens"),
+    "cache_read_tokens": ("bigint", "cache_read_tokens"),
+    "cache_write_5m_tokens": ("bigint", "cache_write_5m_tokens"),
+    "cache_write_1h_tokens": ("bigint", "cache_write_1h_tokens"),
+    "output_tokens": ("bigint", "output_tokens"),
+    "reasoning_tokens": ("bigint", "reasoning_tokens"),
+    "requested_model": ("text", "requested_model"),
+    "end_user": ("text", "user"),
+    "tags": ("jsonb", "tags"),
+    "meters": ("jsonb", "meters"),
+    "price_context": ("jsonb", "price_context"),
+    "latency_ms": ("integer", "latency_ms"),
+    "time_to_first_token_ms": ("integer", "time_to_first_token_ms"),
+    "decision_id": ("text", "decision_id"),
+    "policy_version": ("text", "policy_version"),
+    "revenue_usd": ("numeric", "revenue_usd"),
+    "converted": ("boolean", "converted"),
+    "quality_score": ("real", "quality_score"),
+    "reported_cost_usd": ("numeric", "reported_cost_usd"),
+    "energy_wh": ("numeric", "energy_wh"),
+}
+_NAMES: Final = ", ".join(_EVENT_COLUMNS)
+_ARRAYS: Final = ", ".join(f"%({name})s::{kind}[]" for name, (kind, _) in _EVENT_COLUMNS.items())
 
 # Identities are taken in order, so that two commits with the same ones wait and never deadlock.
-COMMIT = f"""
-WITH fresh AS (
+TAKE_IDENTITIES: Final = """
+WITH this_commit AS MATERIALIZED (
+    SELECT nextval('usage_commit_number') AS number
+), fresh AS (
     INSERT INTO usage_identity (tenant_id, identity, content_hash, ledger_id, occurred_at)
-    SELECT %(tenant_id)s, identity, content_hash, %(first_id)s + row, occurred_at
-    FROM pg_temp.usage_stage ORDER BY identity, row
+    SELECT %(tenant_id)s, identity, content_hash, (number << 16) + row - 1, occurred_at
+    FROM this_commit, unnest(
+        %(identity)s::uuid[], %(content_hash)s::bigint[], %(occurred_at)s::timestamptz[]
+    ) WITH ORDINALITY AS event (identity, content_hash, occurred_at, row)
+    ORDER BY identity, row
     ON CONFLICT (tenant_id, identity) DO NOTHING
-    RETURNING ledger_id
-), written AS (
-    INSERT INTO usage_ledger (
-        tenant_id, id, occurred_at, received_at, cost_usd, rate_revision, {CARRIED}
-    )
-    SELECT %(tenant_id)s, fresh.ledger_id, occurred_at, %(now)s, cost_units * 1e-24,
-        %(rate_revision)s, {CARRIED}
-    FROM fresh JOIN pg_temp.usage_stage ON row = fresh.ledger_id - %(first_id)s
-    RETURNING occurred_at
+    RETURNING 1
 )
-INSERT INTO usage_commit (tenant_id, id, rows, first_occurred_at, last_occurred_at)
-SELECT %(tenant_id)s, %(commit_number)s, count(*), min(occurred_at), max(occurred_at)
-FROM written HAVING count(*) > 0
-RETURNING rows
+SELECT number, (SELECT count(*) FROM fresh) FROM this_commit
 """
 
 # Where charge `l` belongs since it was last re-attributed; NULL when it never was. The moves of
@@ -72,19 +78,39 @@ LEFT_JOIN_MOVED = """LEFT JOIN LATERAL (
 
 # The low byte of a content hash is the door: reports by two doors are of one event, whatever each
 # says of it (decision 10); only within one door does other content contradict.
-SEEN_BEFORE = """
-SELECT stage.row, known.content_hash = stage.content_hash
-    OR (known.content_hash & 255) <> (stage.content_hash & 255)
-FROM pg_temp.usage_stage AS stage
+SEEN_BEFORE: Final = """
+SELECT event.row - 1, known.content_hash = event.content_hash
+    OR (known.content_hash & 255) <> (event.content_hash & 255)
+FROM unnest(%(identity)s::uuid[], %(content_hash)s::bigint[])
+    WITH ORDINALITY AS event (identity, content_hash, row)
 JOIN usage_identity AS known ON known.tenant_id = %(tenant_id)s
-    AND known.identity = stage.identity
-WHERE known.ledger_id <> %(first_id)s + stage.row
-ORDER BY stage.row
+    AND known.identity = event.identity
+WHERE known.ledger_id <> %(first_id)s + event.row - 1
+ORDER BY event.row
 """
 
+# Puts a commit in the queue of the rollups; `written` are the ledger rows of the same statement.
+QUEUE_COMMIT: Final = """
+INSERT INTO usage_commit (tenant_id, id, rows, first_occurred_at, last_occurred_at)
+SELECT %(tenant_id)s, %(commit_number)s, count(*), min(occurred_at), max(occurred_at)
+FROM written HAVING count(*) > 0
+"""
 
-@dataclass(frozen=True, slots=True)
-class StagedEvent:
+WRITE: Final = f"""
+WITH written AS (
+    INSERT INTO usage_ledger (
+        tenant_id, id, occurred_at, received_at, cost_usd, rate_revision, slice_id, {_NAMES}
+    )
+    SELECT %(tenant_id)s, %(first_id)s + row, occurred_at, %(now)s, cost_units * 1e-24,
+        %(rate_revision)s, slice_id, {_NAMES}
+    FROM unnest(%(row)s::integer[], %(occurred_at)s::timestamptz[], %(cost_units)s::numeric[],
+        %(slice_id)s::bigint[], {_ARRAYS})
+        AS event (row, occurred_at, cost_units, slice_id, {_NAMES})
+    RETURNING occurred_at
+){QUEUE_COMMIT}"""
+
+
+class StagedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event with where it belongs and what it costs (units of 1e-24 USD; -1: unpriced)."""
 
     event: UsageEvent
@@ -112,30 +138,30 @@ def write_commit(staged: Sequence[StagedEvent], *, rate_revision: int, now: date
 
     Runs in the scope's transaction; durable when that commits.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(f"{STAGE}; SELECT nextval('usage_commit_number')")
-        cursor.nextset()
-        (commit_number,) = cursor.fetchone()
-        with cursor.copy(COPY) as copy:
-            copy.write("".join(_copy_lines(staged)))
-        parameters = {
-            "tenant_id": current_tenant_id(),
-            "commit_number": commit_number,
-            "first_id": commit_number << ROW_BITS,
-            "rate_revision": rate_revision,
-            "now": now,
-        }
-        cursor.execute(COMMIT, parameters)
-        written = cursor.fetchone()
-        count = int(written[0]) if written else 0
-        if count == len(staged):
-            return Written(commit_number, [])
-        cursor.execute(SEEN_BEFORE, parameters)
-        seen = [
-            (row, Seen.SAME_CONTENT if same else Seen.OTHER_CONTENT)
-            for row, same in cursor.fetchall()
-        ]
-        return Written(commit_number, seen)
+    identities = {"tenant_id": current_tenant_id(), **_identity_columns(staged)}
+    # Not Django's cursor: that sends the arrays as a part of the statement, parsed each time.
+    with connection.wrap_database_errors, psycopg.Cursor(_psycopg_connection()) as cursor:
+        taken = cursor.execute(TAKE_IDENTITIES, identities, prepare=True).fetchone()
+        assert taken is not None
+        commit_number, fresh_count = taken
+        first_id = commit_number << ROW_BITS
+        seen: list[tuple[int, Seen]] = []
+        if fresh_count < len(staged):
+            cursor.execute(SEEN_BEFORE, {**identities, "first_id": first_id})
+            seen = [
+                (row, Seen.SAME_CONTENT if same else Seen.OTHER_CONTENT) for row, same in cursor
+            ]
+        if fresh_count:
+            parameters = {
+                "tenant_id": current_tenant_id(),
+                "commit_number": commit_number,
+                "first_id": first_id,
+                "rate_revision": rate_revision,
+                "now": now,
+                **_ledger_columns(staged, without={row for row, _ in seen}),
+            }
+            cursor.execute(WRITE, parameters, prepare=True)
+    return Written(commit_number, seen)
 
 
 def ensure_partitions(first: datetime, last: datetime) -> int:
@@ -158,38 +184,67 @@ def is_same_report(stands: int, content: int) -> bool:
     return stands == content or (stands & 255) != (content & 255)
 
 
-# COPY's text format: tab, newline and backslash are its own.
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+def _psycopg_connection() -> psycopg.Connection[Any]:
+    connection.ensure_connection()
+    return connection.connection  # type: ignore[no-any-return]
 
 
-def _text(value: str | None) -> str:
-    return r"\N" if value is None else value.translate(_ESCAPES)
-
-
-def _plain(value: Any) -> str:
-    return r"\N" if value is None else str(value)
-
-
-def _copy_lines(staged: Iterable[StagedEvent]) -> Iterator[str]:
+def _identity_columns(staged: Sequence[StagedEvent]) -> dict[str, str | None]:
     encode = msgspec.msgpack.Encoder(order="deterministic").encode
-    to_json = msgspec.json.Encoder(order="sorted").encode
-    blake2b = hashlib.blake2b
-    for row, item in enumerate(staged):
-        e = item.event
-        identity = blake2b(f"{e.source}\0{e.event_id}".encode(), digest_size=16).hexdigest()
-        digest = blake2b(encode(e), digest_size=7).digest()
-        content = int.from_bytes(digest, signed=True) << 8 | e.door
-        cost = r"\N" if item.cost_units < 0 else item.cost_units
-        tags = r"\N" if not e.tags else _text(to_json(e.tags).decode())
-        meters = r"\N" if not e.meters else _text(to_json(e.meters).decode())
-        context = r"\N" if not e.price_context else _text(to_json(e.price_context).decode())
-        yield (
-            f"{row}\t{identity}\t{content}\t{e.occurred_at.isoformat()}\t{item.slice_id}\t"
-            f"{_text(e.source)}\t{_text(e.event_id)}\t"
-            f"{e.uncached_input_tokens}\t{e.cache_read_tokens}\t{e.cache_write_5m_tokens}\t"
-            f"{e.cache_write_1h_tokens}\t{e.output_tokens}\t{e.reasoning_tokens}\t{cost}\t"
-            f"{_text(e.requested_model)}\t{_text(e.user)}\t{tags}\t{meters}\t{context}\t"
-            f"{_plain(e.latency_ms)}\t{_plain(e.time_to_first_token_ms)}\t{_text(e.decision_id)}\t"
-            f"{_text(e.policy_version)}\t{_plain(e.revenue_usd)}\t{_plain(e.converted)}\t"
-            f"{_plain(e.quality_score)}\t{_plain(e.reported_cost_usd)}\t{_plain(e.energy_wh)}\n"
-        )
+    blake2b, from_bytes = hashlib.blake2b, int.from_bytes
+    identities, contents = [], []
+    for item in staged:
+        event = item.event
+        name = f"{event.source}\0{event.event_id}".encode()
+        digest = blake2b(encode(event), digest_size=7).digest()
+        identities.append(blake2b(name, digest_size=16).hexdigest())
+        contents.append(from_bytes(digest, signed=True) << 8 | event.door)
+    return {
+        "identity": _array(identities),
+        "content_hash": _array(contents),
+        "occurred_at": _array([item.event.occurred_at for item in staged]),
+    }
+
+
+def _ledger_columns(staged: Sequence[StagedEvent], *, without: set[int]) -> dict[str, str | None]:
+    rows = [row for row in range(len(staged)) if row not in without]
+    kept = [staged[row] for row in rows] if without else staged
+    events = [item.event for item in kept]
+    columns = {
+        "row": _array(rows),
+        "occurred_at": _array([event.occurred_at for event in events]),
+        "cost_units": _array([c if (c := item.cost_units) >= 0 else None for item in kept]),
+        "slice_id": _array([item.slice_id for item in kept]),
+    }
+    for name, (kind, field) in _EVENT_COLUMNS.items():
+        values = list(map(attrgetter(field), events))
+        columns[name] = _array([*map(_json, values)] if kind == "jsonb" else values)
+    return columns
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
+
+
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    return _encode_sorted(value).decode() if value else None
+
+
+def _array(values: list[Any]) -> str | None:
+    """As PostgreSQL writes an array; None when it holds nothing.
+
+    That is JSON but for its brackets, and for what a backslash means.
+    """
+    if values.count(None) == len(values):
+        return None
+    encoded = _encode(values)
+    if b"\\" not in encoded:
+        return f"{{{encoded[1:-1].decode()}}}"
+    return f"{{{','.join(map(_element, values))}}}"
+
+
+def _element(value: object) -> str:
+    if value is None:
+        return "NULL"
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
