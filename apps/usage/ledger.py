@@ -5,7 +5,7 @@ once a connection, and a column that no event of the batch has costs nothing.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -218,7 +218,9 @@ def _ledger_columns(staged: Sequence[StagedEvent], *, without: set[int]) -> dict
     }
     for name, (kind, field) in _EVENT_COLUMNS.items():
         values = list(map(attrgetter(field), events))
-        columns[name] = _array([*map(_json, values)] if kind == "jsonb" else values)
+        if kind == "jsonb":
+            values = _texts_of_json(values) if any(values) else []
+        columns[name] = _array(values)
     return columns
 
 
@@ -226,8 +228,8 @@ _encode: Final = msgspec.json.Encoder().encode
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 
 
-def _json(value: Mapping[str, Any] | None) -> str | None:
-    return _encode_sorted(value).decode() if value else None
+def _texts_of_json(values: list[Any]) -> list[str | None]:
+    return [_encode_sorted(value).decode() if value else None for value in values]
 
 
 def _array(values: list[Any]) -> str | None:

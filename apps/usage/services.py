@@ -16,7 +16,7 @@ from apps.usage.attribution import current_rules
 from apps.usage.core.admission import admit
 from apps.usage.core.attribution import Attributes, AttributionRules
 from apps.usage.core.events import Parsed, Rejection
-from apps.usage.core.rating import cost_units
+from apps.usage.core.rating import event_cost_units
 from apps.usage.group_commit import GroupCommit
 from apps.usage.ledger import (
     MAX_ROWS_PER_COMMIT,
@@ -113,15 +113,21 @@ def prepare_partitions(*, now: datetime) -> int:
 
 def _rate(key: KeyIdentity, admitted: Parsed, *, now: datetime) -> tuple[list[StagedEvent], int]:
     """Each event with its slice and cost, and the revision of the rates that priced them."""
-    dimensions = [dimensions_of(event, key.api_key_id) for event in admitted.events]
+    events = admitted.events
+    dimensions = [dimensions_of(event, key.api_key_id) for event in events]
     if rules := current_rules(key.tenant_id):
         dimensions = _attribute(dimensions, rules, key, admitted)
-    wanted = set(dimensions)
     book = remembered_rate_book(key.tenant_id)
     known = _slices.of(key.tenant_id, book.revision) if book else {}
-    if book is None or not wanted <= known.keys():
-        book, known = _learn(key.tenant_id, wanted, now=now)
-    staged = [_stage(row, dims, known, admitted) for row, dims in enumerate(dimensions)]
+    places = [known.get(dims) for dims in dimensions]
+    if book is None or None in places:
+        book, known = _learn(key.tenant_id, set(dimensions), now=now)
+        places = [known[dims] for dims in dimensions]
+    staged = [
+        StagedEvent(event, place.id, event_cost_units(place.card, event))
+        for event, place in zip(events, places, strict=True)
+        if place is not None
+    ]
     return staged, book.revision
 
 
@@ -148,28 +154,6 @@ def _learn(
     # After the commit: what this process remembers must exist.
     known.update(found)
     return book, known
-
-
-def _stage(
-    index: int, dims: Dimensions, known: dict[Dimensions, Slice], admitted: Parsed
-) -> StagedEvent:
-    event, place = admitted.events[index], known[dims]
-    units = cost_units(
-        place.card,
-        status=event.status,
-        tokens=(
-            event.uncached_input_tokens,
-            event.cache_read_tokens,
-            event.cache_write_5m_tokens,
-            event.cache_write_1h_tokens,
-            event.output_tokens,
-            event.reasoning_tokens,
-        ),
-        meters=event.meters,
-        context=event.price_context,
-        at_s=event.occurred_at.timestamp(),
-    )
-    return StagedEvent(event, place.id, units)
 
 
 def _write(group: CommitGroup, staged: Sequence[StagedEvent]) -> list[tuple[int, Seen]]:

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from django.db import connection
 
@@ -33,7 +34,7 @@ Dimensions = tuple[
 MAX_CACHED_SLICES = 200_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Slice:
     """Where an event's row belongs, and the card that prices it (None: unpriced)."""
 
@@ -41,20 +42,22 @@ class Slice:
     card: RateCard | None
 
 
+_FIELDS: Final = attrgetter(
+    "provider",
+    "model",
+    "requested_model",
+    "backend",
+    "customer",
+    "department",
+    "project",
+    "environment",
+    "task",
+    "status",
+)
+
+
 def dimensions_of(event: UsageEvent, api_key_id: int) -> Dimensions:
-    return (
-        api_key_id,
-        event.provider,
-        event.model,
-        event.requested_model,
-        event.backend,
-        event.customer,
-        event.department,
-        event.project,
-        event.environment,
-        event.task,
-        event.status,
-    )
+    return (api_key_id, *_FIELDS(event))
 
 
 # Where `dimensions_of` puts what attribution may name.
