@@ -61,13 +61,12 @@ def ledger_rows(tenant_id: int, count: int) -> list[tuple[Any, ...]]:
             "SELECT * FROM usage_ledger WHERE tenant_id = %s ORDER BY id DESC LIMIT %s",
             [tenant_id, count],
         )
-        assert cursor.description is not None
-        names = [column.name for column in cursor.description]
+        names = [column.name for column in cursor.description or ()]
         tenant, identity = names.index("tenant_id"), names.index("id")
         found = cursor.fetchall()
-        (first,) = connection.execute(
-            "SELECT nextval('usage_commit_number') << 16"
-        ).fetchone() or (0,)
+        (first,) = connection.execute("SELECT nextval('usage_commit_number') << 16").fetchone() or (
+            0,
+        )
     rows = []
     for number, row in enumerate(found):
         values = [Jsonb(value) if isinstance(value, dict) else value for value in row]

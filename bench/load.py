@@ -7,9 +7,11 @@ says what share of a core it took. A connection sends its next request when the 
 import asyncio
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from statistics import median, quantiles
+from typing import cast
 
 import msgspec
 
@@ -81,23 +83,24 @@ class Sender:
     """A plan being carried out in a process of its own."""
 
     def __init__(self, plan: Plan) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.msgpack.encode(plan))
-        self._process.stdin.close()
+        self._answer = tempfile.TemporaryFile()
+        with tempfile.TemporaryFile() as order:
+            order.write(msgspec.msgpack.encode(plan))
+            order.seek(0)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bench.load"], stdin=order, stdout=self._answer
+            )
 
     def is_running(self) -> bool:
         return self._process.poll() is None
 
     def report(self) -> Report:
         """Wait for the end."""
-        assert self._process.stdout is not None
-        answer = self._process.stdout.read()
         if self._process.wait() != 0:
             raise RuntimeError("the load generator failed")
-        return msgspec.msgpack.decode(answer, type=Report)
+        with self._answer as answer:
+            answer.seek(0)
+            return msgspec.msgpack.decode(answer.read(), type=Report)
 
 
 class _Run:
@@ -131,8 +134,7 @@ class _Connection(asyncio.Protocol):
         self.sent_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def begin(self) -> None:
         due_s = self.run.started + self.run.sent * self.run.plan.every_s

@@ -17,6 +17,7 @@ from apps.tenants.api import router as tenants_router
 from apps.tenants.problems import Problem
 from apps.usage.api import router as usage_router
 from apps.usage.attribution_api import router as attribution_router
+from apps.usage.backpressure import OverloadedError
 from apps.usage.charges_api import router as charges_router
 from apps.usage.cloudevents_api import router as cloudevents_router
 from apps.usage.hardware_api import router as hardware_router
@@ -105,6 +106,11 @@ def _on_database_away(request: HttpRequest, error: Any) -> HttpResponse:
         request,
         Problem(503, "database_unavailable", "the database cannot be reached; send it again"),
     )
+
+
+@api.exception_handler(OverloadedError)
+def _on_overload(request: HttpRequest, error: Any) -> HttpResponse:
+    return _answer(request, Problem(503, "overloaded", str(error)))
 
 
 @api.exception_handler(Exception)

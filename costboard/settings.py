@@ -12,6 +12,8 @@ COSTBOARD_ALERT_ALLOW  networks and hosts beside the Internet that alerts may re
 EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_TLS (starttls, tls or none),
 EMAIL_FROM          the mail server for alerts; without EMAIL_HOST, e-mails are written as files
                     into mail/ of the data folder
+COSTBOARD_INGEST_TIME_LIMIT_S    ingest answers within so long, 503 if PostgreSQL does not; 10
+COSTBOARD_INGEST_MAX_HELD_BYTES  of bodies that one web process holds, 503 beyond; 256 MiB
 """
 
 import os
@@ -20,6 +22,7 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
+from apps.tenants.patience import PatientConnection
 from costboard.embedded import default_data_dir, service_urls
 from costboard.secret_key import load_or_make_secret_key
 
@@ -110,7 +113,17 @@ DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL") or (
 )
 DATABASES = {
     "default": _database(
-        DATABASE_URL, pool={"min_size": 1, "max_size": 24, "timeout": 5, "max_idle": 300}
+        DATABASE_URL,
+        connect_timeout=4,
+        pool={
+            "connection_class": PatientConnection,
+            "min_size": 1,
+            "max_size": 24,
+            "timeout": 1,
+            "max_idle": 300,
+            # Tried again soon, not ever more seldom: PostgreSQL comes back without a word.
+            "reconnect_timeout": 2,
+        },
     ),
     "owner": _database(DATABASE_OWNER_URL or DATABASE_URL),
 }
@@ -223,6 +236,9 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # Ingest checks sizes itself, while it reads; Django's limit would cut legitimate batches.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
+
+INGEST_TIME_LIMIT_S = float(os.environ.get("COSTBOARD_INGEST_TIME_LIMIT_S") or 10)
+INGEST_MAX_HELD_BYTES = int(os.environ.get("COSTBOARD_INGEST_MAX_HELD_BYTES") or 256 * 1024 * 1024)
 
 LOGGING = {
     "version": 1,

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,10 +25,11 @@ def free_port() -> int:
 class WebServer:
     """granian on a free loopback port; `url` has no trailing slash."""
 
-    def __init__(self, *, log: Path) -> None:
+    def __init__(self, *, log: Path, environment: Mapping[str, str] = os.environ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log_path = log
+        self._environment = environment
 
     def __enter__(self) -> Self:
         log = self._log_path.open("a")
@@ -39,7 +41,7 @@ class WebServer:
                 "costboard.wsgi:application",
             ],
             cwd=ROOT,
-            env=os.environ,
+            env=self._environment,
             stdout=log,
             stderr=log,
             start_new_session=True,

@@ -4,8 +4,8 @@ from django.http import HttpRequest
 from ninja.security.base import AuthBase
 
 from apps.tenants.core.access import KeyIdentity, read_authorization
+from apps.tenants.key_memory import keys
 from apps.tenants.problems import Problem
-from apps.tenants.selectors import find_key
 
 
 class ApiRequest(HttpRequest):
@@ -36,7 +36,7 @@ class KeyAuth(AuthBase):
                 "send an API key: Authorization: Bearer KEY (or Basic, the key as password)",
                 field="Authorization",
             )
-        identity = find_key(secret)
+        identity = keys.find(secret)
         if identity is None:
             raise Problem(
                 401, "invalid_key", "the API key is unknown or revoked", field="Authorization"

@@ -27,17 +27,18 @@ def current_tenant_id() -> int:
 
 
 @contextmanager
-def tenant_scope(tenant_id: int) -> Iterator[None]:
+def tenant_scope(tenant_id: int, *, statement_limit_s: float | None = None) -> Iterator[None]:
     """One transaction in which all reads and writes belong to this tenant.
 
     Scopes nest for the same tenant (a savepoint); another tenant's raises CrossTenantError.
+    With `statement_limit_s` the server gives up a statement that takes longer, locks included.
     """
     outer = _current.get()
     if outer not in (None, tenant_id):
         raise CrossTenantError(outer, tenant_id)
     with transaction.atomic():
         if outer is None:
-            _tell_database(str(tenant_id))
+            _tell_database(str(tenant_id), statement_limit_s)
         token = _current.set(tenant_id)
         try:
             yield
@@ -49,9 +50,13 @@ def tenant_scope(tenant_id: int) -> Iterator[None]:
         _tell_database("")
 
 
-def _tell_database(value: str) -> None:
+def _tell_database(value: str, statement_limit_s: float | None = None) -> None:
+    statement, parameters = "SELECT set_config(%s, %s, true)", [SETTING, value]
+    if statement_limit_s is not None:
+        statement += ", set_config('statement_timeout', %s, true)"
+        parameters.append(f"{statement_limit_s * 1000:.0f}ms")
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, value])
+        cursor.execute(statement, parameters)
 
 
 class TenantQuerySet(models.QuerySet[ModelT, ModelT]):

@@ -3,14 +3,16 @@
 import secrets
 from collections.abc import Iterable
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 from zoneinfo import available_timezones
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils.text import slugify
 
 from apps.tenants.core.access import KEY_PREFIX, ROLES, SCOPES, SHOWN_PREFIX_LENGTH, hash_secret
 from apps.tenants.errors import DepartmentCycleError, InvalidTenantInputError
+from apps.tenants.key_memory import keys
 from apps.tenants.models import ApiKey, AuditEntry, Customer, Department, Member, Tenant, User
 from apps.tenants.scoping import current_tenant_id, tenant_scope
 
@@ -159,12 +161,13 @@ def issue_api_key(*, name: str, scopes: Iterable[str], actor: str, now: datetime
 
 
 def revoke_api_key(*, api_key_id: int, actor: str, now: datetime) -> None:
-    """Refuse this key from now on. Revoking twice changes nothing."""
+    """Refuse this key: from now on here, within a second everywhere. Twice changes nothing."""
     changed = ApiKey.objects.filter(pk=api_key_id, revoked_at=None).update(revoked_at=now)
     if changed:
         record_audit(
             actor=actor, action="api_key.revoked", subject=f"api_key:{api_key_id}", now=now
         )
+        transaction.on_commit(partial(keys.forget, api_key_id))
 
 
 def write_books_closed_through(day: date | None) -> None:

@@ -22,7 +22,7 @@ from apps.usage.adapters.native import parse_native
 from apps.usage.attribution import current_rules
 from apps.usage.core.admission import MAX_ROWS
 from apps.usage.core.events import Door, InvalidUsageError, Parsed
-from apps.usage.http_body import read_body
+from apps.usage.http_body import held_body
 from apps.usage.http_time import read_moment
 from apps.usage.selectors import (
     MEASURES,
@@ -78,8 +78,8 @@ def wanted_attributes(request: ApiRequest, door: Door) -> frozenset[str]:
 
 
 def _ingest(request: ApiRequest, parse: Callable[[bytes], Parsed]) -> HttpResponse:
-    parsed = parse_body(parse, read_body(request))
-    outcome = ingest_events(request.auth, parsed, now=timezone.now())
+    with held_body(request) as body:
+        outcome = ingest_events(request.auth, parse_body(parse, body), now=timezone.now())
     if outcome.rejected and not (outcome.accepted or outcome.duplicates):
         raise nothing_taken(outcome)
     return HttpResponse(_encode(outcome), content_type="application/json")

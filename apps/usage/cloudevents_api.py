@@ -11,7 +11,7 @@ from apps.tenants.problems import Problem
 from apps.usage.adapters.cloudevents import BATCH, STRUCTURED, parse_cloudevents
 from apps.usage.api import nothing_taken, parse_body, wanted_attributes
 from apps.usage.core.events import Door
-from apps.usage.http_body import read_body
+from apps.usage.http_body import held_body
 from apps.usage.services import IngestOutcome, ingest_events
 
 router = Router(tags=["cloudevents"])
@@ -50,16 +50,16 @@ def post_cloudevents(request: ApiRequest) -> HttpResponse:
     now = timezone.now()
     headers = {name.lower(): value for name, value in request.headers.items()}
     wanted = wanted_attributes(request, Door.CLOUDEVENTS)
-    try:
-        parsed = parse_body(
-            lambda body: parse_cloudevents(body, headers, now=now, wanted=wanted),
-            read_body(request),
-        )
-    except Problem as problem:
-        if problem.code == "unsupported_media_type":
-            problem.status = 415
-        raise
-    outcome = ingest_events(request.auth, parsed, now=now)
+    with held_body(request) as body:
+        try:
+            parsed = parse_body(
+                lambda body: parse_cloudevents(body, headers, now=now, wanted=wanted), body
+            )
+        except Problem as problem:
+            if problem.code == "unsupported_media_type":
+                problem.status = 415
+            raise
+        outcome = ingest_events(request.auth, parsed, now=now)
     if outcome.rejected and not (outcome.accepted or outcome.duplicates):
         raise nothing_taken(outcome)
     if outcome.rejected:

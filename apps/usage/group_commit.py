@@ -35,6 +35,7 @@ class GroupCommit(Generic[Group, Row, Mark]):
     `write(group, rows)` writes all rows in one transaction and returns marks (row number, mark)
     on some of them; each batch gets its own back, numbered from 0. At most `leaders` commits of
     a group run at once, with at most `max_rows` rows each unless one batch alone has more.
+    An error among `of_all` is no fault of any row: the batches that share it fail together.
     """
 
     def __init__(
@@ -43,16 +44,23 @@ class GroupCommit(Generic[Group, Row, Mark]):
         *,
         max_rows: int,
         leaders: int,
+        of_all: tuple[type[Exception], ...] = (),
     ) -> None:
         self._write = write
         self._max_rows = max_rows
         self._leaders = leaders
+        self._of_all = of_all
         self._lock = threading.Lock()
         self._queues: dict[Group, deque[_Batch[Row, Mark]]] = {}
         self._leading: dict[Group, int] = {}
 
-    def submit(self, group: Group, rows: Sequence[Row]) -> list[tuple[int, Mark]]:
-        """Write the rows; raises what `write` raised for them."""
+    def submit(
+        self, group: Group, rows: Sequence[Row], *, patience_s: float
+    ) -> list[tuple[int, Mark]]:
+        """Write the rows; raises what `write` raised for them.
+
+        Raises TimeoutError when no commit took them up within `patience_s`: they are not written.
+        """
         batch: _Batch[Row, Mark] = _Batch(rows)
         with self._lock:
             batch.leads = self._leading.get(group, 0) < self._leaders
@@ -60,13 +68,25 @@ class GroupCommit(Generic[Group, Row, Mark]):
                 self._leading[group] = self._leading.get(group, 0) + 1
             else:
                 self._queues.setdefault(group, deque()).append(batch)
-        if not batch.leads:
+        if not batch.leads and not batch.wake.wait(patience_s):
+            if self._withdraw(group, batch):
+                raise TimeoutError(f"no commit took these rows up within {patience_s} s")
+            # Taken up meanwhile: how long its commit may take is the writer's to bound.
             batch.wake.wait()
         if batch.leads:
             self._lead(group, batch)
         if batch.error is not None:
             raise batch.error
         return batch.marks
+
+    def _withdraw(self, group: Group, batch: _Batch[Row, Mark]) -> bool:
+        """Leave the queue; False when the batch is not in it any more."""
+        with self._lock:
+            queue = self._queues.get(group, ())
+            if batch not in queue:
+                return False
+            self._queues[group].remove(batch)
+            return True
 
     def _lead(self, group: Group, own: _Batch[Row, Mark]) -> None:
         """Write one commit, of one's own rows and what is queued; hand on the lead."""
@@ -107,7 +127,7 @@ class GroupCommit(Generic[Group, Row, Mark]):
         try:
             marks = self._write(group, [row for batch in batches for row in batch.rows])
         except BaseException as error:
-            if len(batches) > 1 and isinstance(error, Exception):
+            if len(batches) > 1 and self._is_of_a_row(error):
                 for batch in batches:
                     self._commit(group, [batch])
             else:
@@ -115,6 +135,9 @@ class GroupCommit(Generic[Group, Row, Mark]):
                     batch.error = error
         else:
             _deal_out(marks, batches)
+
+    def _is_of_a_row(self, error: BaseException) -> bool:
+        return isinstance(error, Exception) and not isinstance(error, self._of_all)
 
 
 def _deal_out(marks: list[tuple[int, Mark]], batches: list[_Batch[Row, Mark]]) -> None:

@@ -1,26 +1,41 @@
 """A request's body: read whole, within limits, gunzipped."""
 
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from django.http import HttpRequest
 from django.http.request import UnreadablePostError
 
 from apps.tenants.problems import Problem
+from apps.usage.backpressure import held_bytes
 
 MAX_WIRE_BYTES = 16 * 1024 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
 # Each costs a copy of what follows it. Clients send one; `cat *.gz` makes a few.
 MAX_GZIP_MEMBERS = 100
+UNPACKED_AT_ONCE_BYTES = 1024 * 1024
 
 
-def read_body(request: HttpRequest) -> bytes:
-    """The body, decompressed. Raises Problem 413 past the limits, 400 or 415 if unreadable."""
+@contextmanager
+def held_body(request: HttpRequest) -> Iterator[bytes]:
+    """The body, decompressed, in this process's memory for the block.
+
+    Raises Problem 413 past the limits, 400 or 415 if unreadable; OverloadedError when bodies that
+    others hold leave no room.
+    """
+    with held_bytes.hold() as take:
+        yield _read(request, take)
+
+
+def _read(request: HttpRequest, take: Callable[[int], None]) -> bytes:
+    take(min(_stated_bytes(request), MAX_WIRE_BYTES))
     wire = _read_wire(request)
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return wire
     if encoding in ("gzip", "x-gzip", "deflate"):
-        return _inflate(wire)
+        return _inflate(wire, take)
     raise Problem(
         415,
         "unsupported_encoding",
@@ -51,32 +66,38 @@ def _cut_short() -> Problem:
     return Problem(400, "body_cut_short", "the body ended before its stated length")
 
 
-def _inflate(wire: bytes) -> bytes:
-    """Every member of a gzip file: RFC 1952 lets several follow each other; all are the body."""
-    parts = []
-    room = MAX_BODY_BYTES
+def _inflate(wire: bytes, take: Callable[[int], None]) -> bytes:
+    """Every member of a gzip file: RFC 1952 lets several follow each other; all are the body.
+
+    Piece by piece, so that a bomb, or a body for which there is no room, is not unpacked.
+    """
+    pieces: list[bytes] = []
+    size_bytes = 0
     for _ in range(MAX_GZIP_MEMBERS):
-        part, wire = _inflate_member(wire, room)
-        parts.append(part)
-        room -= len(part)
+        # 32 + MAX_WBITS: gzip or zlib, by its header.
+        inflater = zlib.decompressobj(32 + zlib.MAX_WBITS)
+        while not inflater.eof:
+            piece = _next_piece(inflater, wire)
+            size_bytes += len(piece)
+            if size_bytes > MAX_BODY_BYTES:
+                raise _too_large(MAX_BODY_BYTES, "decompressed")
+            take(len(piece))
+            pieces.append(piece)
+            wire = inflater.unconsumed_tail
+        wire = inflater.unused_data
         if not wire:
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            return b"".join(pieces)
     raise _invalid_gzip(f"the body has more than {MAX_GZIP_MEMBERS} gzip members; send one")
 
 
-def _inflate_member(wire: bytes, room: int) -> tuple[bytes, bytes]:
-    """The first member, of at most `room` bytes, and what follows it."""
-    # 32 + MAX_WBITS: gzip or zlib, by its header. The limit stops a bomb before it is unpacked.
-    inflater = zlib.decompressobj(32 + zlib.MAX_WBITS)
+def _next_piece(inflater: "zlib._Decompress", wire: bytes) -> bytes:
     try:
-        part = inflater.decompress(wire, room + 1)
+        piece = inflater.decompress(wire, UNPACKED_AT_ONCE_BYTES)
     except zlib.error as error:
         raise _invalid_gzip("the body is not valid gzip") from error
-    if len(part) > room:
-        raise _too_large(MAX_BODY_BYTES, "decompressed")
-    if not inflater.eof:
+    if not piece and not inflater.eof:
         raise _invalid_gzip("the gzip stream ends too early")
-    return part, inflater.unused_data
+    return piece
 
 
 def _invalid_gzip(detail: str) -> Problem:

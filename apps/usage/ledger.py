@@ -141,9 +141,8 @@ def write_commit(staged: Sequence[StagedEvent], *, rate_revision: int, now: date
     identities = {"tenant_id": current_tenant_id(), **_identity_columns(staged)}
     # Not Django's cursor: that sends the arrays as a part of the statement, parsed each time.
     with connection.wrap_database_errors, psycopg.Cursor(_psycopg_connection()) as cursor:
-        taken = cursor.execute(TAKE_IDENTITIES, identities, prepare=True).fetchone()
-        assert taken is not None
-        commit_number, fresh_count = taken
+        cursor.execute(TAKE_IDENTITIES, identities, prepare=True)
+        ((commit_number, fresh_count),) = cursor.fetchall()
         first_id = commit_number << ROW_BITS
         seen: list[tuple[int, Seen]] = []
         if fresh_count < len(staged):

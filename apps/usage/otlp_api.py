@@ -9,7 +9,7 @@ from apps.tenants.problems import Problem
 from apps.usage.adapters.otlp import error_status, ok_response, parse_otlp_traces
 from apps.usage.api import parse_body, wanted_attributes
 from apps.usage.core.events import Door
-from apps.usage.http_body import read_body
+from apps.usage.http_body import held_body
 from apps.usage.services import ingest_events
 
 router = Router(tags=["opentelemetry"])
@@ -34,18 +34,17 @@ def post_traces(request: ApiRequest) -> HttpResponse:
     """
     content_type = _content_type(request)
     wanted = wanted_attributes(request, Door.OTLP)
-    parsed = parse_body(
-        lambda body: parse_otlp_traces(body, content_type, wanted), read_body(request)
-    )
-    outcome = ingest_events(request.auth, parsed, now=timezone.now())
+    with held_body(request) as body:
+        parsed = parse_body(lambda body: parse_otlp_traces(body, content_type, wanted), body)
+        outcome = ingest_events(request.auth, parsed, now=timezone.now())
     message = "; ".join(rejection.detail for rejection in outcome.rejected[:3])
     return _answer(content_type, len(outcome.rejected), message)
 
 
 def post_unbilled(request: ApiRequest) -> HttpResponse:
     """Take metrics or logs, which repeat what spans tell, and keep nothing of them."""
-    read_body(request)
-    return _answer(_content_type(request), 0, "")
+    with held_body(request):
+        return _answer(_content_type(request), 0, "")
 
 
 def otlp_refusal(request: HttpRequest, problem: Problem) -> HttpResponse | None:

@@ -5,14 +5,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
-from django.db import IntegrityError
+from django.conf import settings
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from apps.pricing.core.rating import RateBook
 from apps.pricing.selectors import current_rate_book, remembered_rate_book
 from apps.tenants.core.access import KeyIdentity
+from apps.tenants.patience import time_limit
 from apps.tenants.scoping import tenant_scope
 from apps.usage.attribution import current_rules
+from apps.usage.backpressure import (
+    COMMIT_SHARE,
+    LEARN_SHARE,
+    QUEUE_SHARE,
+    SERVER_SHARE,
+    OverloadedError,
+    breaker,
+)
 from apps.usage.core.admission import admit
 from apps.usage.core.attribution import Attributes, AttributionRules
 from apps.usage.core.events import Parsed, Rejection
@@ -88,16 +98,15 @@ def ingest_events(
     Rows already in the ledger are duplicates if their content is the same, else refused as
     conflicts: the first stands. `commit` writes in a transaction of the caller's (with write_group,
     beside what has to stand or fall with the rows) instead of sharing one with other requests.
+    Raises OverloadedError or OperationalError within INGEST_TIME_LIMIT_S when the database does not
+    keep up.
     """
     admitted = admit(parsed, now=now)
     if not admitted.events:
         return IngestOutcome(accepted=0, duplicates=0, rejected=_by_row(admitted.rejections))
-    staged, rate_revision = _rate(key, admitted, now=now)
-    seen: list[tuple[int, Seen]] = []
-    for start in range(0, len(staged), MAX_ROWS_PER_COMMIT):
-        part = staged[start : start + MAX_ROWS_PER_COMMIT]
-        known = (commit or _commits.submit)(CommitGroup(key.tenant_id, rate_revision), part)
-        seen += [(row + start, how) for row, how in known]
+    with breaker.guard(key.tenant_id):
+        staged, rate_revision = _rate(key, admitted, now=now)
+        seen = _commit(CommitGroup(key.tenant_id, rate_revision), staged)
     conflicts = [_refuse_conflict(admitted, row) for row, how in seen if how is Seen.OTHER_CONTENT]
     return IngestOutcome(
         accepted=len(staged) - len(seen),
@@ -146,7 +155,8 @@ def _learn(
     tenant_id: int, wanted: set[Dimensions], *, now: datetime
 ) -> tuple[RateBook, dict[Dimensions, Slice]]:
     """The rates in force and the slices wanted, from the database; new slices are written."""
-    with tenant_scope(tenant_id):
+    limit_s = settings.INGEST_TIME_LIMIT_S * LEARN_SHARE
+    with time_limit(limit_s), tenant_scope(tenant_id, statement_limit_s=limit_s * SERVER_SHARE):
         book = current_rate_book()
         known = _slices.of(tenant_id, book.revision)
         missing = wanted - known.keys()
@@ -156,11 +166,26 @@ def _learn(
     return book, known
 
 
+def _commit(group: CommitGroup, staged: Sequence[StagedEvent]) -> list[tuple[int, Seen]]:
+    """Write all rows, shared with those of other requests; durable when this returns."""
+    patience_s = settings.INGEST_TIME_LIMIT_S * QUEUE_SHARE
+    seen: list[tuple[int, Seen]] = []
+    for start in range(0, len(staged), MAX_ROWS_PER_COMMIT):
+        part = staged[start : start + MAX_ROWS_PER_COMMIT]
+        try:
+            known = _commits.submit(group, part, patience_s=patience_s)
+        except TimeoutError as error:
+            raise OverloadedError(f"{error}; send them again a little later") from error
+        seen += [(row + start, how) for row, how in known]
+    return seen
+
+
 def _write(group: CommitGroup, staged: Sequence[StagedEvent]) -> list[tuple[int, Seen]]:
     """One transaction; durable when this returns. Then whoever watches commits is told."""
     tokens = before_commit(group.tenant_id)
-    written = write_group(group, staged)
-    after_commit(group.tenant_id, written.commit_number, tokens)
+    with time_limit(settings.INGEST_TIME_LIMIT_S * COMMIT_SHARE):
+        written = write_group(group, staged)
+        after_commit(group.tenant_id, written.commit_number, tokens)
     return written.seen
 
 
@@ -168,21 +193,25 @@ def write_group(group: CommitGroup, staged: Sequence[StagedEvent]) -> Written:
     """One transaction, or a part of the caller's: then watchers hear of it from its fold."""
     now = timezone.now()
     try:
-        with tenant_scope(group.tenant_id):
-            return write_commit(staged, rate_revision=group.rate_revision, now=now)
+        return _write_once(group, staged, now=now)
     except IntegrityError as error:
         if "no partition of relation" not in str(error):
             raise
     # The hourly task makes partitions ahead; after a long rest of the workers, ingest does.
     times = [item.event.occurred_at for item in staged]
     ensure_partitions(min(times), max(times))
-    with tenant_scope(group.tenant_id):
+    return _write_once(group, staged, now=now)
+
+
+def _write_once(group: CommitGroup, staged: Sequence[StagedEvent], *, now: datetime) -> Written:
+    limit_s = settings.INGEST_TIME_LIMIT_S * COMMIT_SHARE * SERVER_SHARE
+    with tenant_scope(group.tenant_id, statement_limit_s=limit_s):
         return write_commit(staged, rate_revision=group.rate_revision, now=now)
 
 
 # Two: while one commit is on its way to disk, the next is being made.
 _commits: GroupCommit[CommitGroup, StagedEvent, Seen] = GroupCommit(
-    _write, max_rows=5000, leaders=2
+    _write, max_rows=5000, leaders=2, of_all=(InterfaceError, OperationalError)
 )
 
 

@@ -32,7 +32,7 @@ class Ledger:
 def test_lone_batch_is_written_at_once_and_alone() -> None:
     ledger = Ledger()
     commits = GroupCommit(ledger.write, max_rows=10, leaders=1)
-    assert commits.submit("a", [2, 3]) == [(1, 3)]
+    assert commits.submit("a", [2, 3], patience_s=10) == [(1, 3)]
     assert ledger.commits == [("a", [2, 3])]
 
 
@@ -44,7 +44,7 @@ def submit_behind_a_slow_commit(
 
     def submit(batch: list[int]) -> object:
         try:
-            return commits.submit("a", batch)
+            return commits.submit("a", batch, patience_s=10)
         except ValueError as error:
             return str(error)
 
@@ -76,6 +76,30 @@ def test_bad_batch_fails_alone() -> None:
     assert sorted(row for _, rows in ledger.commits for row in rows) == [0, 2, 4]
 
 
+def test_error_of_the_database_fails_all_at_once_and_is_not_tried_batch_by_batch() -> None:
+    ledger = Ledger()
+    commits = GroupCommit(ledger.write, max_rows=100, leaders=1, of_all=(ValueError,))
+    answers = submit_behind_a_slow_commit(ledger, commits, [[2], [-1], [4]])
+    assert answers.count("a row below zero") == 3
+    assert [rows for _, rows in ledger.commits] == [[0]]
+
+
+def test_batch_that_no_commit_takes_up_in_time_leaves_and_is_not_written() -> None:
+    ledger = Ledger()
+    commits = GroupCommit(ledger.write, max_rows=100, leaders=1)
+    ledger.gate = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(commits.submit, "a", [0], patience_s=10)
+        ledger.entered.acquire()
+        with pytest.raises(TimeoutError):
+            commits.submit("a", [2], patience_s=0.01)
+        ledger.gate.set()
+        assert first.result(10) == []
+    assert commits.submit("a", [4], patience_s=10) == []
+    assert [rows for _, rows in ledger.commits] == [[0], [4]]
+    assert (commits._leading, commits._queues) == ({}, {})
+
+
 def test_commit_holds_no_more_rows_than_allowed() -> None:
     ledger = Ledger()
     commits = GroupCommit(ledger.write, max_rows=4, leaders=1)
@@ -91,7 +115,7 @@ def test_every_row_is_written_once_under_many_threads(leaders: int) -> None:
     def send(number: int) -> list[tuple[int, int]]:
         group = "ab"[number % 2]
         rows = list(range(number * 10, number * 10 + number % 7 + 1))
-        return commits.submit(group, [-1] if number % 97 == 96 else rows)
+        return commits.submit(group, [-1] if number % 97 == 96 else rows, patience_s=10)
 
     with ThreadPoolExecutor(16) as pool:
         futures = [pool.submit(send, number) for number in range(1000)]

@@ -1,0 +1,52 @@
+"""How long a thread waits for PostgreSQL: a server that is stopped, or whose disk is, says nothing.
+
+Limits that the server keeps (statement_timeout, lock_timeout) come first, and leave the connection
+in order; this one holds when the server keeps none.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+
+_deadline_s: ContextVar[float | None] = ContextVar("database_deadline_s", default=None)
+Answer = TypeVar("Answer")
+
+
+@contextmanager
+def time_limit(limit_s: float) -> Iterator[None]:
+    """Within it, no wait for the database ends later than this; of nested limits the first holds.
+
+    A wait that does raises OperationalError and costs the connection: what the server made of the
+    statement, or of the commit, is then unknown. Waiting for a connection of the pool comes on top.
+    """
+    outer_s = _deadline_s.get()
+    own_s = time.monotonic() + limit_s
+    token = _deadline_s.set(own_s if outer_s is None else min(own_s, outer_s))
+    try:
+        yield
+    finally:
+        _deadline_s.reset(token)
+
+
+class PatientConnection(psycopg.Connection[Any]):
+    """A connection that keeps the time limit of the thread that uses it."""
+
+    def wait(
+        self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None
+    ) -> Answer:
+        deadline_s = _deadline_s.get()
+        if deadline_s is None:
+            return super().wait(gen, interval, timeout)
+        left_s = max(deadline_s - time.monotonic(), 0.0)
+        try:
+            return super().wait(gen, interval, left_s if timeout is None else min(left_s, timeout))
+        except psycopg.errors._WaitTimeout:
+            self.pgconn.finish()
+            raise psycopg.OperationalError(
+                "the database did not answer within its time limit"
+            ) from None
