@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -70,7 +70,8 @@ def running(*, with_worker: bool = False) -> Iterator[Installation]:
             call_command("migrate", verbosity=0)
             call_command("sync_catalogue", verbosity=0)
             tenant_id, secret = _make_tenant()
-            process = stack.enter_context(_child(web(port), folder))
+            spec = replace(web(port), env={"DJANGO_SETTINGS_MODULE": "bench.web_settings"})
+            process = stack.enter_context(_child(spec, folder))
             _wait_until_ready(port)
             if with_worker:
                 for spec in (worker(), beat(folder)):

@@ -83,7 +83,7 @@ class Sender:
     """A plan being carried out in a process of its own."""
 
     def __init__(self, plan: Plan) -> None:
-        self._answer = tempfile.TemporaryFile()
+        self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is read
         with tempfile.TemporaryFile() as order:
             order.write(msgspec.msgpack.encode(plan))
             order.seek(0)

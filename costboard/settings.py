@@ -119,7 +119,7 @@ DATABASES = {
             "connection_class": PatientConnection,
             "min_size": 1,
             "max_size": 24,
-            "timeout": 1,
+            "timeout": 3,
             "max_idle": 300,
             # Tried again soon, not ever more seldom: PostgreSQL comes back without a word.
             "reconnect_timeout": 2,

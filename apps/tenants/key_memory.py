@@ -17,7 +17,7 @@ from apps.tenants.selectors import find_key
 CHECK_EVERY_S: Final = 1.0
 # After a look-up that failed nobody waits for another.
 RETRY_AFTER_S: Final = 2.0
-LOOK_UP_LIMIT_S: Final = 1.0
+LOOK_UP_LIMIT_S: Final = 2.0
 MAX_KEYS: Final = 10_000
 
 
@@ -26,16 +26,28 @@ class KeyMemory:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        # One asks at a time: the others find its answer.
+        self._asking = threading.Lock()
         # By the secret's hash: when the key was last found good (monotonic), and whose it is.
         self._known: dict[bytes, tuple[float, KeyIdentity]] = {}
         self._failed_at_s = -RETRY_AFTER_S
 
     def find(self, secret: str) -> KeyIdentity | None:
         """As find_key. Raises OperationalError when the database is asked and does not answer."""
-        name, now_s = hash_secret(secret), time.monotonic()
-        checked_at_s, known = self._known.get(name, (0.0, None))
-        if known is not None and now_s - checked_at_s < CHECK_EVERY_S:
+        name = hash_secret(secret)
+        known, is_fresh = self._recall(name)
+        if is_fresh:
             return known
+        with self._asking:
+            known, is_fresh = self._recall(name)
+            return known if is_fresh else self._ask(secret, name, known)
+
+    def _recall(self, name: bytes) -> tuple[KeyIdentity | None, bool]:
+        checked_at_s, known = self._known.get(name, (float("-inf"), None))
+        return known, time.monotonic() - checked_at_s < CHECK_EVERY_S
+
+    def _ask(self, secret: str, name: bytes, known: KeyIdentity | None) -> KeyIdentity | None:
+        now_s = time.monotonic()
         try:
             found = self._look_up(secret, now_s)
         except (InterfaceError, OperationalError):

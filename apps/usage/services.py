@@ -105,8 +105,11 @@ def ingest_events(
     if not admitted.events:
         return IngestOutcome(accepted=0, duplicates=0, rejected=_by_row(admitted.rejections))
     with breaker.guard(key.tenant_id):
-        staged, rate_revision = _rate(key, admitted, now=now)
-        seen = _commit(CommitGroup(key.tenant_id, rate_revision), staged)
+        try:
+            staged, rate_revision = _rate(key, admitted, now=now)
+            seen = _commit(CommitGroup(key.tenant_id, rate_revision), staged)
+        except TimeoutError as error:
+            raise OverloadedError(f"{error}; send it again a little later") from error
     conflicts = [_refuse_conflict(admitted, row) for row, how in seen if how is Seen.OTHER_CONTENT]
     return IngestOutcome(
         accepted=len(staged) - len(seen),
@@ -126,12 +129,15 @@ def _rate(key: KeyIdentity, admitted: Parsed, *, now: datetime) -> tuple[list[St
     dimensions = [dimensions_of(event, key.api_key_id) for event in events]
     if rules := current_rules(key.tenant_id):
         dimensions = _attribute(dimensions, rules, key, admitted)
-    book = remembered_rate_book(key.tenant_id)
-    known = _slices.of(key.tenant_id, book.revision) if book else {}
-    places = [known.get(dims) for dims in dimensions]
+    book, places = _recall(key.tenant_id, dimensions)
     if book is None or None in places:
-        book, known = _learn(key.tenant_id, set(dimensions), now=now)
-        places = [known[dims] for dims in dimensions]
+        # One at a time: those that waited know by then what they came to ask.
+        limit_s = settings.INGEST_TIME_LIMIT_S * LEARN_SHARE
+        with time_limit(limit_s), _slices.learning(key.tenant_id, patience_s=limit_s):
+            book, places = _recall(key.tenant_id, dimensions)
+            if book is None or None in places:
+                book, known = _learn(key.tenant_id, set(dimensions), now=now)
+                places = [known[dims] for dims in dimensions]
     staged = [
         StagedEvent(event, place.id, event_cost_units(place.card, event))
         for event, place in zip(events, places, strict=True)
@@ -151,12 +157,21 @@ def _attribute(
     ]
 
 
+def _recall(
+    tenant_id: int, dimensions: list[Dimensions]
+) -> tuple[RateBook | None, list[Slice | None]]:
+    """The rates in force and each one's slice, as far as this process knows them."""
+    book = remembered_rate_book(tenant_id)
+    known = _slices.of(tenant_id, book.revision) if book else {}
+    return book, [known.get(dims) for dims in dimensions]
+
+
 def _learn(
     tenant_id: int, wanted: set[Dimensions], *, now: datetime
 ) -> tuple[RateBook, dict[Dimensions, Slice]]:
     """The rates in force and the slices wanted, from the database; new slices are written."""
-    limit_s = settings.INGEST_TIME_LIMIT_S * LEARN_SHARE
-    with time_limit(limit_s), tenant_scope(tenant_id, statement_limit_s=limit_s * SERVER_SHARE):
+    limit_s = settings.INGEST_TIME_LIMIT_S * LEARN_SHARE * SERVER_SHARE
+    with tenant_scope(tenant_id, statement_limit_s=limit_s):
         book = current_rate_book()
         known = _slices.of(tenant_id, book.revision)
         missing = wanted - known.keys()
@@ -172,10 +187,7 @@ def _commit(group: CommitGroup, staged: Sequence[StagedEvent]) -> list[tuple[int
     seen: list[tuple[int, Seen]] = []
     for start in range(0, len(staged), MAX_ROWS_PER_COMMIT):
         part = staged[start : start + MAX_ROWS_PER_COMMIT]
-        try:
-            known = _commits.submit(group, part, patience_s=patience_s)
-        except TimeoutError as error:
-            raise OverloadedError(f"{error}; send them again a little later") from error
+        known = _commits.submit(group, part, patience_s=patience_s)
         seen += [(row + start, how) for row, how in known]
     return seen
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from costboard.demo.ports import HOST
 from costboard.supervisor import ChildSpec
 
-# Fewer than the database pool's connections (settings.DATABASES), so that no thread waits for one.
-WEB_THREADS = 16
+# Many: posts that wait for one commit share it, and a waiting thread holds no connection.
+WEB_THREADS = 64
 WEB_KILL_AFTER_SECONDS = 4
 
 
