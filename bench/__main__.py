@@ -7,7 +7,7 @@ from typing import Final
 from bench.results import Result, table
 
 # The entries, in the order in which they run: modules of this package with a run().
-ENTRIES: Final = ("rating", "forecast", "detection", "ingest", "singles")
+ENTRIES: Final = ("rating", "forecast", "detection", "ingest", "singles", "litellm", "freshness")
 
 
 def main(names: list[str]) -> int:

@@ -21,6 +21,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 START_LIMIT_S: Final = 60
+STARTED_AT: Final = time.time()
 
 
 def _point_settings_at(folder: Path) -> None:

@@ -30,13 +30,13 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What came of a plan. `started_at` is time.time(); latencies are in the order of answers."""
+    """What came of a plan, in the order of the answers; `answered_at` are time.time()."""
 
-    started_at: float
     seconds: float
     cpu_seconds: float
     statuses: dict[int, int]
     latencies_ms: list[float]
+    answered_at: list[float]
 
     @property
     def per_second(self) -> float:
@@ -109,6 +109,7 @@ class _Run:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.latencies_ms: list[float] = []
+        self.answered_at: list[float] = []
         self.statuses: Counter[int] = Counter()
         self.sent = 0
         self.started = time.perf_counter()
@@ -161,6 +162,7 @@ class _Connection(asyncio.Protocol):
         if len(answer) < head_end + 4 + length:
             return
         self.run.latencies_ms.append((time.perf_counter() - self.sent_at) * 1000)
+        self.run.answered_at.append(time.time())
         self.run.statuses[int(answer[9:12])] += 1
         self.answer = b""
         self.begin()
@@ -177,17 +179,17 @@ async def _carry_out(plan: Plan) -> Report:
         (await loop.create_connection(lambda: _Connection(run), "127.0.0.1", plan.port))[1]
         for _ in range(plan.connections)
     ]
-    started_at, cpu_started = time.time(), time.process_time()
+    cpu_started = time.process_time()
     run.started = time.perf_counter()
     for connection in connections:
         connection.begin()
     await asyncio.gather(*(connection.ended for connection in connections))
     return Report(
-        started_at,
         time.perf_counter() - run.started,
         time.process_time() - cpu_started,
         dict(run.statuses),
         run.latencies_ms,
+        run.answered_at,
     )
 
 

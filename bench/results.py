@@ -9,7 +9,7 @@ REPEATS = 5
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One measured number. `goal` is what it must reach (more is better), None where none is set.
+    """One measured number. `goal` is what it must reach, None where none is set.
 
     With `at_most` it is what it must not pass. `digits` are those shown after the point;
     `note` says what was measured, in words.

@@ -17,7 +17,7 @@ from apps.tenants.selectors import find_key
 CHECK_EVERY_S: Final = 1.0
 # After a look-up that failed nobody waits for another.
 RETRY_AFTER_S: Final = 2.0
-LOOK_UP_LIMIT_S: Final = 2.0
+LOOK_UP_LIMIT_S: Final = 3.0
 MAX_KEYS: Final = 10_000
 
 

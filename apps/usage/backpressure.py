@@ -13,11 +13,11 @@ import psycopg
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-# Shares of INGEST_TIME_LIMIT_S: reading rates and slices, waiting for one's turn, the commit.
-# What is left is for the key and for a connection.
+# Shares of INGEST_TIME_LIMIT_S: waiting for one's turn (to read rates and slices, and to write),
+# reading them, and the commit.
+QUEUE_SHARE: Final = 0.15
 LEARN_SHARE: Final = 0.3
-QUEUE_SHARE: Final = 0.25
-COMMIT_SHARE: Final = 0.35
+COMMIT_SHARE: Final = 0.4
 # The server gives up first, so that the connection stays in order.
 SERVER_SHARE: Final = 0.8
 # For so long after a failure nobody else is made to wait; then one request tries.

@@ -132,8 +132,8 @@ def _rate(key: KeyIdentity, admitted: Parsed, *, now: datetime) -> tuple[list[St
     book, places = _recall(key.tenant_id, dimensions)
     if book is None or None in places:
         # One at a time: those that waited know by then what they came to ask.
-        limit_s = settings.INGEST_TIME_LIMIT_S * LEARN_SHARE
-        with time_limit(limit_s), _slices.learning(key.tenant_id, patience_s=limit_s):
+        patience_s = settings.INGEST_TIME_LIMIT_S * QUEUE_SHARE
+        with _slices.learning(key.tenant_id, patience_s=patience_s):
             book, places = _recall(key.tenant_id, dimensions)
             if book is None or None in places:
                 book, known = _learn(key.tenant_id, set(dimensions), now=now)
@@ -170,8 +170,8 @@ def _learn(
     tenant_id: int, wanted: set[Dimensions], *, now: datetime
 ) -> tuple[RateBook, dict[Dimensions, Slice]]:
     """The rates in force and the slices wanted, from the database; new slices are written."""
-    limit_s = settings.INGEST_TIME_LIMIT_S * LEARN_SHARE * SERVER_SHARE
-    with tenant_scope(tenant_id, statement_limit_s=limit_s):
+    limit_s = settings.INGEST_TIME_LIMIT_S * LEARN_SHARE
+    with time_limit(limit_s), tenant_scope(tenant_id, statement_limit_s=limit_s * SERVER_SHARE):
         book = current_rate_book()
         known = _slices.of(tenant_id, book.revision)
         missing = wanted - known.keys()

@@ -8,7 +8,7 @@ from costboard.demo.ports import HOST
 from costboard.supervisor import ChildSpec
 
 # Many: posts that wait for one commit share it, and a waiting thread holds no connection.
-WEB_THREADS = 64
+WEB_THREADS = 32
 WEB_KILL_AFTER_SECONDS = 4
 
 
