@@ -55,11 +55,12 @@ class GroupCommit(Generic[Group, Row, Mark]):
         self._leading: dict[Group, int] = {}
 
     def submit(
-        self, group: Group, rows: Sequence[Row], *, patience_s: float
+        self, group: Group, rows: Sequence[Row], *, patience_s: float | None = None
     ) -> list[tuple[int, Mark]]:
         """Write the rows; raises what `write` raised for them.
 
-        Raises TimeoutError when no commit took them up within `patience_s`: they are not written.
+        Raises TimeoutError when no commit took them up within `patience_s` (None: it waits as
+        long as it takes): they are not written.
         """
         batch: _Batch[Row, Mark] = _Batch(rows)
         with self._lock:

@@ -110,7 +110,11 @@ def ingest_events(
             seen = _commit(CommitGroup(key.tenant_id, rate_revision), staged)
         except TimeoutError as error:
             raise OverloadedError(f"{error}; send it again a little later") from error
-    conflicts = [_refuse_conflict(admitted, row) for row, how in seen if how is Seen.OTHER_CONTENT]
+    conflicts = [
+        _refuse_conflict(admitted, row)
+        for row, how in seen
+        if how is Seen.OTHER_CONTENT and not admitted.events[row].is_told_by_several_spans
+    ]
     return IngestOutcome(
         accepted=len(staged) - len(seen),
         duplicates=len(seen) - len(conflicts),

@@ -154,7 +154,7 @@ def litellm_call(call_id: str) -> dict[str, Any]:
     }
 
 
-def litellm_span(call_id: str) -> bytes:
+def litellm_span(call_id: str, **attributes: Any) -> bytes:
     return json_body(
         span(
             startTimeUnixNano=str(int(datetime.now(UTC).timestamp() * 1e9)),
@@ -164,9 +164,22 @@ def litellm_span(call_id: str) -> bytes:
                 "gen_ai.request.model": "gpt-4o-mini",
                 "gen_ai.usage.input_tokens": 1000,
                 "gen_ai.usage.output_tokens": 200,
-            },
+            }
+            | attributes,
         )
     )
+
+
+def test_litellms_two_spans_of_a_call_sent_apart_count_once_and_contradict_nothing(
+    client: Client, key: Key
+) -> None:
+    call_id = uuid.uuid4().hex
+    of_the_call = litellm_span(call_id)
+    of_the_proxy = litellm_span(call_id, **{"litellm.team.alias": "Payments"})
+    for body in (of_the_call, of_the_proxy, of_the_proxy, of_the_call):
+        assert post(client, key, "/v1/traces", body, JSON).json() == {}
+    total = spend_of(key)
+    assert (total.requests, total.cost_usd) == (1, WITHOUT_CACHE_SPLIT_USD)
 
 
 @pytest.mark.parametrize("callback_first", [True, False])

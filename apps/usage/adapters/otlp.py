@@ -27,10 +27,17 @@ from apps.usage.adapters.otlp_dialects import (
     read_tokens,
 )
 from apps.usage.adapters.otlp_keys import is_wanted
-from apps.usage.adapters.otlp_repeats import LITELLM_SOURCE, Call, without_repeats
+from apps.usage.adapters.otlp_repeats import Call, without_repeats
 from apps.usage.adapters.otlp_spans import Span, read_json, read_protobuf
 from apps.usage.adapters.rows import reject
-from apps.usage.core.events import MAX_ID_LENGTH, Door, InvalidUsageError, Parsed, UsageEvent
+from apps.usage.core.events import (
+    LITELLM_SOURCE,
+    MAX_ID_LENGTH,
+    Door,
+    InvalidUsageError,
+    Parsed,
+    UsageEvent,
+)
 from apps.usage.core.provider_usage import TokenBuckets
 
 SOURCE: Final = "otlp"

@@ -10,9 +10,8 @@ import msgspec
 
 from apps.usage.adapters.otlp_dialects import has_failed, is_of_openrouter, read_response_id
 from apps.usage.adapters.otlp_spans import Span
-from apps.usage.core.events import UsageEvent
+from apps.usage.core.events import LITELLM_SOURCE, UsageEvent
 
-LITELLM_SOURCE: Final = "litellm"
 OPENROUTER_CALL: Final = "LLM Generation"
 # How far up a trace is looked for a span that repeats another's call.
 MAX_ANCESTORS: Final = 32

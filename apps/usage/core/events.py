@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
+from typing import Final
 
 import msgspec
 
@@ -25,6 +26,10 @@ class Door(IntEnum):
     LITELLM = 1
     OTLP = 2
     CLOUDEVENTS = 3
+
+
+# LiteLLM's events have one source, by whichever door they come.
+LITELLM_SOURCE: Final = "litellm"
 
 
 # omit_defaults: an event's content hash must not change when a field is added here.
@@ -72,6 +77,13 @@ class UsageEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
     reported_cost_usd: Decimal | None = None
     energy_wh: Decimal | None = None
     door: Door = Door.NATIVE
+
+    @property
+    def is_told_by_several_spans(self) -> bool:
+        """LiteLLM's proxy and its client each make a span of a call, under its id, and an exporter
+        may send them apart: they differ, and contradict nothing (decision 10).
+        """
+        return self.door is Door.OTLP and self.source == LITELLM_SOURCE
 
     @property
     def input_tokens(self) -> int:
