@@ -48,17 +48,23 @@ def run() -> Iterator[Result]:
     with installation.running() as here:
         post(here, seed=0, batches=BATCHES)
         _fill(here.tenant_id, 0, FEW_ROWS)
-        few = _throughput(here, 1)
+        few, few_cpu_us = _measure(here, 1)
         _fill(here.tenant_id, FEW_ROWS, MANY_ROWS)
-        many = _throughput(here, 2)
+        many, many_cpu_us = _measure(here, 2)
     yield Result(f"ingest at {FEW_ROWS:,} rows", few, "events/s")
     yield Result(f"ingest at {MANY_ROWS:,} rows", many, "events/s")
     yield Result("  ratio", many / few, "times", GOAL_RATIO)
+    yield Result("  CPU time of web and PostgreSQL, before", few_cpu_us, "µs/event")
+    yield Result("  CPU time of web and PostgreSQL, after", many_cpu_us, "µs/event")
 
 
-def _throughput(here: installation.Installation, stage: int) -> float:
+def _measure(here: installation.Installation, stage: int) -> tuple[float, float]:
+    """Events a second, median of some turns; and CPU time an event, in µs, over all of them."""
+    cpu_before_s = installation.cpu_seconds(here)
     turns = [post(here, seed=100 * stage + turn, batches=BATCHES) for turn in range(TURNS)]
-    return median(report.per_second for report in turns) * BATCH
+    cpu_s = installation.cpu_seconds(here) - cpu_before_s
+    events = BATCH * BATCHES * TURNS
+    return median(report.per_second for report in turns) * BATCH, cpu_s / events * 1e6
 
 
 def _fill(tenant_id: int, first: int, last: int) -> None:

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ if "BENCH_FOLDER" not in os.environ:
     _point_settings_at(Path(os.environ["BENCH_FOLDER"]))
 
 import django  # noqa: E402
+import psutil  # type: ignore[import-untyped,unused-ignore]  # noqa: E402
 
 django.setup()
 
@@ -47,6 +48,7 @@ from apps.tenants.scoping import tenant_scope  # noqa: E402
 from apps.tenants.services import create_tenant, issue_api_key  # noqa: E402
 from costboard.demo.children import beat, web, worker  # noqa: E402
 from costboard.embedded import EmbeddedServices, default_data_dir  # noqa: E402
+from costboard.processes import processes_in, spawn  # noqa: E402
 from costboard.supervisor import ChildSpec  # noqa: E402
 
 
@@ -58,6 +60,18 @@ class Installation:
     tenant_id: int
     secret: str
     web_pid: int
+
+
+def cpu_seconds(here: Installation) -> float:
+    """CPU time of the web worker and PostgreSQL so far: it says what a shared machine hides."""
+    web_process = psutil.Process(here.web_pid)
+    found = [web_process, *web_process.children(recursive=True)]
+    total_s = 0.0
+    for process in [*found, *processes_in(default_data_dir() / "postgres")]:
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            total_s += times.user + times.system
+    return total_s
 
 
 @contextmanager
@@ -99,10 +113,12 @@ def _free_port() -> int:
 
 @contextmanager
 def _child(spec: ChildSpec, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with (folder / f"{spec.name}.log").open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603
-            spec.argv, cwd=ROOT, env={**os.environ, **spec.env}, stdout=log, stderr=log
-        )
+    process = spawn(
+        spec.argv,
+        log=folder / f"{spec.name}.log",
+        env={**os.environ, **spec.env},
+        folder=ROOT,
+    )
     try:
         yield process
     finally:

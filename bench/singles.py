@@ -1,7 +1,7 @@
 """Posts of one event: over 64 connections against an address that does nothing; and alone.
 
-Both addresses are of one server and get the same requests in turns. A lone post is compared with
-the same post when nothing shares commits: what group commit makes it wait is the difference.
+Both addresses are of one server and get the same requests in turns. A lone post waits for no
+company (group_commit.py has no timer), so its latency is that of its own commit alone.
 """
 
 from collections.abc import Iterator
