@@ -89,7 +89,7 @@ def running(*, with_worker: bool = False) -> Iterator[Installation]:
             process = stack.enter_context(_child(spec, folder))
             _wait_until_ready(port)
             if with_worker:
-                for spec in (worker(), beat(folder)):
+                for spec in (worker(port), beat(folder)):
                     stack.enter_context(_child(spec, folder))
             stack.callback(connections.close_all)
             yield Installation(port, tenant_id, secret, process.pid)
