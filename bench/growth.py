@@ -55,9 +55,9 @@ def run() -> Iterator[Result]:
         many, many_cpu_us = _measure(here, 2)
     yield Result(f"ingest at {FEW_ROWS:,} rows", few, "events/s")
     yield Result(f"ingest at {MANY_ROWS:,} rows", many, "events/s")
-    yield Result("  ratio", many / few, "times", GOAL_RATIO)
-    yield Result("  CPU time of web and PostgreSQL, before", few_cpu_us, "µs/event")
-    yield Result("  CPU time of web and PostgreSQL, after", many_cpu_us, "µs/event")
+    yield Result("  ratio", many / few, "times", GOAL_RATIO, digits=2)
+    yield Result("  CPU time of web and PostgreSQL, before", few_cpu_us, "µs/event", digits=1)
+    yield Result("  CPU time of web and PostgreSQL, after", many_cpu_us, "µs/event", digits=1)
 
 
 def _measure(here: installation.Installation, stage: int) -> tuple[float, float]:

@@ -46,12 +46,16 @@ def run() -> Iterator[Result]:
         ratios = [ours / copied for ours, copied in zip(per_second, raw, strict=True)]
         yield Result("ingest, batches of 1,000", max(per_second), "events/s", GOAL_PER_SECOND)
         yield Result("  raw COPY of the same rows", max(raw), "rows/s")
-        yield Result("  ratio, median of turns", median(ratios), "times", GOAL_RATIO)
-        yield Result("  median latency of a batch", median(r.median_ms for r in ours), "ms")
+        yield Result("  ratio, median of turns", median(ratios), "times", GOAL_RATIO, digits=2)
+        yield Result(
+            "  median latency of a batch", median(r.median_ms for r in ours), "ms", digits=2
+        )
         yield Result(
             "  CPU time of web and PostgreSQL", cpu_s / (ROUNDS * BATCHES * BATCH) * 1e6, "µs/event"
         )
-        yield Result("  load generator", median(r.cpu_share for r in ours) * 100, "% of a core")
+        yield Result(
+            "  load generator", median(r.cpu_share for r in ours) * 100, "% of a core", digits=1
+        )
 
 
 def post(here: installation.Installation, *, seed: int, batches: int = BATCHES) -> Report:

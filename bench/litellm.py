@@ -48,7 +48,7 @@ def run() -> Iterator[Result]:
     yield Result("  as events", max(rates) * MB / (size / EVENTS), "events/s")
     yield Result("  the JSON parser alone", best_per_second(parse) / MB, "MB/s of body")
     yield Result("  size of an event", size / EVENTS, "bytes")
-    yield Result("  load generator", median(shares) * 100, "% of a core")
+    yield Result("  load generator", median(shares) * 100, "% of a core", digits=1)
 
 
 def _post(here: installation.Installation, seed: int) -> Any:

@@ -43,11 +43,6 @@ def best_per_second(work: Callable[[], int], repeats: int = REPEATS) -> float:
     return max(rates)
 
 
-def _number(value: float) -> str:
-    """Ratios and milliseconds need their decimals, rates do not."""
-    return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
 def table(results: Iterable[Result]) -> list[str]:
     """Aligned lines, the heading first."""
     rows = [("measured", "value", "unit", "goal", "")]

@@ -32,10 +32,12 @@ def run() -> Iterator[Result]:
     ratios = [a.per_second / b.per_second for a, b in zip(ours, nothing, strict=True)]
     yield Result("single events, 64 connections", max(r.per_second for r in ours), "requests/s")
     yield Result("  no-op of the same server", max(r.per_second for r in nothing), "requests/s")
-    yield Result("  ratio, median of turns", median(ratios), "times", GOAL_RATIO)
-    yield Result("  median latency", median(r.median_ms for r in ours), "ms")
-    yield Result("  load generator", median(r.cpu_share for r in ours) * 100, "% of a core")
-    yield Result("lone post, median latency", lone.median_ms, "ms")
+    yield Result("  ratio, median of turns", median(ratios), "times", GOAL_RATIO, digits=2)
+    yield Result("  median latency", median(r.median_ms for r in ours), "ms", digits=2)
+    yield Result(
+        "  load generator", median(r.cpu_share for r in ours) * 100, "% of a core", digits=1
+    )
+    yield Result("lone post, median latency", lone.median_ms, "ms", digits=2)
 
 
 def _post(

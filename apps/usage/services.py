@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 from django.conf import settings
@@ -107,7 +108,7 @@ def ingest_events(
     with breaker.guard(key.tenant_id):
         try:
             staged, rate_revision = _rate(key, admitted, now=now)
-            seen = _commit(CommitGroup(key.tenant_id, rate_revision), staged)
+            seen = _commit(CommitGroup(key.tenant_id, rate_revision), staged, commit)
         except TimeoutError as error:
             raise OverloadedError(f"{error}; send it again a little later") from error
     conflicts = [
@@ -185,13 +186,16 @@ def _learn(
     return book, known
 
 
-def _commit(group: CommitGroup, staged: Sequence[StagedEvent]) -> list[tuple[int, Seen]]:
-    """Write all rows, shared with those of other requests; durable when this returns."""
+def _commit(
+    group: CommitGroup, staged: Sequence[StagedEvent], commit: Commit | None
+) -> list[tuple[int, Seen]]:
+    """Write all rows, by `commit` or shared with those of other requests; durable then."""
     patience_s = settings.INGEST_TIME_LIMIT_S * QUEUE_SHARE
+    submit = commit or partial(_commits.submit, patience_s=patience_s)
     seen: list[tuple[int, Seen]] = []
     for start in range(0, len(staged), MAX_ROWS_PER_COMMIT):
         part = staged[start : start + MAX_ROWS_PER_COMMIT]
-        known = _commits.submit(group, part, patience_s=patience_s)
+        known = submit(group, part)
         seen += [(row + start, how) for row, how in known]
     return seen
 
