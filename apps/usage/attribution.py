@@ -9,11 +9,14 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import connection, transaction
 
+from apps.tenants.patience import time_limit
 from apps.tenants.scoping import current_tenant_id, tenant_scope
 from apps.tenants.selectors import list_api_keys
 from apps.tenants.services import record_audit
+from apps.usage.backpressure import LEARN_SHARE
 from apps.usage.core.attribution import (
     KEY,
     MAX_ATTRIBUTES,
@@ -66,7 +69,7 @@ def current_rules(tenant_id: int) -> AttributionRules:
     checked_at, rules = _remembered.get(tenant_id, (now, None))
     if rules is not None and now - checked_at < CHECK_EVERY_S:
         return rules
-    with tenant_scope(tenant_id):
+    with time_limit(settings.INGEST_TIME_LIMIT_S * LEARN_SHARE), tenant_scope(tenant_id):
         revision = _read_revision()
         if rules is None or rules.revision != revision:
             rules = _compile(revision)

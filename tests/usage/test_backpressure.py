@@ -11,11 +11,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from django.test import Client
@@ -122,12 +123,14 @@ class Site:
         stopped = processes_in(self.postgres_folder)
         assert stopped
         for process in stopped:
-            process.send_signal(signal.SIGSTOP)
+            with suppress(psutil.NoSuchProcess):  # autovacuum's come and go
+                process.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
             for process in stopped:
-                process.send_signal(signal.SIGCONT)
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGCONT)
 
     def owner(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.services.urls.database_owner_url)
