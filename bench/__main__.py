@@ -7,7 +7,17 @@ from typing import Final
 from bench.results import Result, table
 
 # The entries, in the order in which they run: modules of this package with a run().
-ENTRIES: Final = ("rating", "forecast", "detection", "ingest", "singles", "litellm", "freshness", "growth")
+ENTRIES: Final = (
+    "rating",
+    "forecast",
+    "detection",
+    "ingest",
+    "singles",
+    "litellm",
+    "freshness",
+)
+# Entries that take too long to run unasked.
+ON_DEMAND: Final = ("growth",)
 
 
 def main(names: list[str]) -> int:
