@@ -97,8 +97,9 @@ def ensure_departments(codes: Iterable[str], *, now: datetime) -> dict[str, int]
             Department(
                 tenant_id=current_tenant_id(), code=code, name=code, discovered=True, created_at=now
             )
-            # In one order, so that two transactions that add the same codes cannot deadlock.
-            for code in sorted(wanted, key=lambda code: (code.lower(), code))
+            # In one order, so that two transactions that add the same codes cannot deadlock; of
+            # several spellings the one in small letters stands.
+            for code in sorted(wanted, key=lambda code: (code.lower(), code.swapcase()))
         ],
         ignore_conflicts=True,
     )

@@ -19,7 +19,7 @@ from apps.usage.adapters.native import parse_native
 from apps.usage.adapters.otlp import parse_otlp_traces
 from apps.usage.api import parse_body
 from apps.usage.core.events import Parsed, Rejection, UsageEvent
-from apps.usage.http_body import read_body
+from apps.usage.http_body import held_body
 from apps.usage.services import ingest_events
 from tests.malformed.drafts import Body
 from tests.malformed.findings import Findings
@@ -121,7 +121,8 @@ def read(body: Body, *, now: datetime) -> Parsed:
     """As the door at `body.path` reads it. Raises Problem."""
     headers = {name.lower(): value for name, value in body.headers.items()}
     parse = _parser(body.path, headers, now)
-    return parse_body(parse, read_body(_request(body)))
+    with held_body(_request(body)) as raw:
+        return parse_body(parse, raw)
 
 
 def _parser(path: str, headers: Mapping[str, str], now: datetime) -> Callable[[bytes], Parsed]:

@@ -11,7 +11,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.test import Client
 
 from apps.tenants.problems import Problem
-from apps.usage.http_body import MAX_GZIP_MEMBERS, read_body
+from apps.usage.http_body import MAX_GZIP_MEMBERS, held_body
 from tests.conftest import Key, native_event
 from tests.web import WebServer
 
@@ -75,7 +75,7 @@ def test_a_body_shorter_than_stated_is_refused_whole() -> None:
         "wsgi.input": io.BytesIO(body),
     }
     with pytest.raises(Problem) as refused:
-        read_body(WSGIRequest(environ))
+        held_body(WSGIRequest(environ)).__enter__()
     assert (refused.value.status, refused.value.code) == (400, "body_cut_short")
 
 
