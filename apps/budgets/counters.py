@@ -145,7 +145,11 @@ class Counters:
         self, decision_id: str, counted: Iterable[tuple[CounterId, int]], *, ttl_ms: int
     ) -> None:
         """Change what is spent in place of an ended hold's charge."""
-        self._run("recount", [f"counted:{decision_id}"], [self._parts(counted), max(ttl_ms, 1)])
+        self._run(
+            "recount",
+            [f"counted:{decision_id}", "ended"],
+            [decision_id, self._parts(counted), max(ttl_ms, 1)],
+        )
 
     def apply(
         self,
@@ -174,7 +178,7 @@ class Counters:
         """Open counters: from now on they count what comes."""
         ended = f"{self._prefix}ended"
         pipeline = client().pipeline(transaction=True)
-        pipeline.sadd(ended, "-")
+        pipeline.hset(ended, "-", "")
         pipeline.expire(ended, 600)
         _answered(pipeline.execute)
         self._run("warm", [], [], counters=counters)

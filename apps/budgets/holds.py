@@ -10,12 +10,12 @@ Requests that arrive together go round together: one round trip, one commit.
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final, Literal, cast
+from typing import Final
 
 import msgspec
 from django.db import connection
@@ -36,10 +36,9 @@ from apps.budgets.counter_types import (
     Wanted,
 )
 from apps.budgets.counters import Counters
-from apps.budgets.errors import BudgetRefused, BudgetsUnknown, CapBroken, HoldNotFound
+from apps.budgets.errors import BudgetRefused, BudgetsUnknown, CapBroken
 from apps.budgets.models import Hold
 from apps.budgets.rebuild import (
-    counted_ttl_ms,
     counters_of,
     forget_counters,
     prepare_counters,
@@ -52,7 +51,6 @@ from apps.usage.group_commit import GroupCommit
 REPEATS: Final = timedelta(days=1)
 WAIT_S: Final = 0.02
 PATIENCE_S: Final = 1.5
-HoldStatus = Literal["open", "settled", "released", "expired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +79,6 @@ class Reservation:
     is_held: bool
     is_repeat: bool
     budgets: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HoldState:
-    """A reservation as the journal has it."""
-
-    decision_id: str
-    state: HoldStatus
-    estimate_usd: Decimal
-    settled_usd: Decimal | None
-    expires_at: datetime
 
 
 def reserve(
@@ -132,28 +119,6 @@ def reserve(
     if broken:
         raise BudgetRefused(broken)
     raise BudgetsUnknown
-
-
-def settle(
-    tenant_id: int, decision_id: str, *, cost_usd: Decimal, tokens: int, now: datetime
-) -> HoldState:
-    """End a hold at what the caller says it cost: that stands until its charge comes."""
-
-    def counted(hold: Hold) -> list[tuple[CounterId, int]]:
-        measures = {"usd": to_count(cost_usd, "usd"), "tokens": tokens, "requests": 1}
-        units = {terms.id: terms.unit for terms in budget_book(tenant_id).budgets.values()}
-        return [
-            (counter, measures[units[counter.budget_id]])
-            for counter, _ in read_parts(hold.parts)
-            if counter.budget_id in units
-        ]
-
-    return _end(tenant_id, decision_id, "settled", counted, settled_usd=cost_usd, now=now)
-
-
-def release(tenant_id: int, decision_id: str, *, now: datetime) -> HoldState:
-    """End a hold of a request that did not run. A charge that comes all the same counts."""
-    return _end(tenant_id, decision_id, "released", lambda _: [], settled_usd=None, now=now)
 
 
 def new_decision_id(now: datetime) -> uuid.UUID:
@@ -294,49 +259,6 @@ def _repeated(tenant_id: int, request_id: str) -> Reservation:
 def _may_run_unknown(book: BudgetBook, ask: Ask) -> bool:
     choice = book.choices.local_while_unknown if ask.is_local else book.choices.cloud_while_unknown
     return choice == "allow"
-
-
-def _end(
-    tenant_id: int,
-    decision_id: str,
-    state: str,
-    counted: Callable[[Hold], list[tuple[CounterId, int]]],
-    *,
-    settled_usd: Decimal | None,
-    now: datetime,
-) -> HoldState:
-    """The journal first; counters that miss it learn it when the hold runs out."""
-    with tenant_scope(tenant_id):
-        hold = Hold.objects.select_for_update().filter(decision_id=decision_id).first()
-        if hold is None:
-            raise HoldNotFound(decision_id)
-        was = hold.state
-        if hold.charge_id is not None or was in ("settled", "released"):
-            return _state_of(hold)
-        parts = counted(hold)
-        hold.state, hold.ended_at, hold.settled_usd = state, now, settled_usd
-        hold.counted_parts = write_parts(parts) or None
-        hold.save(update_fields=["state", "ended_at", "settled_usd", "counted_parts"])
-    try:
-        counters = counters_of(tenant_id, now=now)
-        ttl_ms = counted_ttl_ms(hold.expires_at, now)
-        if was == "expired":
-            counters.recount(decision_id, parts, ttl_ms=ttl_ms)
-        else:
-            counters.end_hold(decision_id, counted=parts, ttl_ms=ttl_ms)
-    except CountersLost:
-        forget_counters(tenant_id)
-    return _state_of(hold)
-
-
-def _state_of(hold: Hold) -> HoldState:
-    return HoldState(
-        decision_id=str(hold.decision_id),
-        state=cast("HoldStatus", hold.state),
-        estimate_usd=hold.estimate_usd,
-        settled_usd=hold.settled_usd,
-        expires_at=hold.expires_at,
-    )
 
 
 def _go_round(

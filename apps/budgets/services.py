@@ -13,8 +13,9 @@ from apps.budgets.core.amounts import MAX_AMOUNT, Unit
 from apps.budgets.core.periods import PeriodKind
 from apps.budgets.errors import InvalidBudgetInput
 from apps.budgets.expiry import sweep
-from apps.budgets.holds import release, reserve, settle
+from apps.budgets.holds import reserve
 from apps.budgets.models import Budget, BudgetAmount, BudgetSettings, BudgetTopUp
+from apps.budgets.settling import release, settle
 from apps.pricing.core.money import plain_decimal
 from apps.pricing.selectors import list_backends
 from apps.tenants.scoping import current_tenant_id

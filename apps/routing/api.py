@@ -10,8 +10,8 @@ from pydantic import ConfigDict, Field
 
 from apps.budgets.core.amounts import from_count
 from apps.budgets.errors import BudgetRefused, BudgetsUnknown, CapBroken, HoldNotFound
-from apps.budgets.holds import HoldState, HoldStatus, release, settle
 from apps.budgets.selectors import ScopeNames, decision_uuid
+from apps.budgets.settling import HoldState, HoldStatus, release, settle
 from apps.pricing.core.estimates import CHARACTERS_PER_TOKEN
 from apps.pricing.core.money import plain_decimal
 from apps.routing.decisions import Decision, DecisionRequest, decide

@@ -16,9 +16,9 @@ from apps.budgets.counter_types import CounterId
 from apps.budgets.counters import client as valkey
 from apps.budgets.errors import BudgetRefused
 from apps.budgets.expiry import sweep
-from apps.budgets.holds import release, settle
 from apps.budgets.rebuild import counters_of
 from apps.budgets.services import set_choices
+from apps.budgets.settling import release, settle
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
 from apps.tenants.services import create_department

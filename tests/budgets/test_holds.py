@@ -14,7 +14,7 @@ from django.test import Client
 from apps.budgets.core.amounts import to_count
 from apps.budgets.errors import BudgetRefused
 from apps.budgets.expiry import sweep
-from apps.budgets.holds import release, settle
+from apps.budgets.settling import release, settle
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo, list_departments
 from apps.tenants.services import create_department

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from apps.budgets.counter_types import CountersLost
-from apps.budgets.counters import client, find_counters, forget_old_epochs
+from apps.budgets.counter_types import Amount, CounterId, CountersLost, Filling
+from apps.budgets.counters import begin_epoch, client, find_counters, forget_old_epochs
 from apps.budgets.errors import BudgetRefused
 from apps.budgets.expiry import sweep
-from apps.budgets.holds import settle
 from apps.budgets.rebuild import counters_of, forget_counters, refresh_limits
 from apps.budgets.services import add_top_up, archive_budget, change_amount, change_budget
+from apps.budgets.settling import settle
 from apps.budgets.spent import read_spent
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
@@ -197,3 +197,29 @@ def test_a_charge_after_midnight_counts_on_the_day_of_its_admission(
         roll_up(tenant.id)
         lose_counters(tenant.id)
         forget_counters(tenant.id)
+
+
+def test_what_is_said_while_counters_are_filled_is_in_them(tenant: TenantInfo) -> None:
+    """A settle by word between the snapshot and the restoring of its hold is not lost."""
+    budget_id = make_budget(tenant.id, "1")
+    decision_id = hold(tenant.id, "0.4", request_id="said").decision_id
+    now = datetime.now(UTC)
+    period = terms_of(tenant.id, budget_id).calendar.at(now)
+    assert period is not None
+    counter = CounterId.of(budget_id, period)
+    lose_counters(tenant.id)
+    counters = begin_epoch(tenant.id, "filling")
+    counters.begin_filling([counter])
+    assert not counters.end_hold(decision_id, counted=[(counter, 7 * 10**7)], ttl_ms=60_000)
+    counters.restore(
+        decision_id=decision_id,
+        request_id="said",
+        expires_at=now + timedelta(minutes=1),
+        ttl_ms=60_000,
+        is_held=True,
+        parts=[(counter, 4 * 10**8)],
+    )
+    counters.fill({counter: Filling(10**9, True, Amount(0), 60_000)}, seen=[])
+    counters.end_filling()
+    found = counters.balances([counter])[counter]
+    assert (found.spent.number, found.held, found.left) == (7 * 10**7, 0, 93 * 10**7)

@@ -5,7 +5,7 @@ import sys
 from typing import Final
 
 # Modules of this package, in the order in which they run; minutes each on two shared cores.
-SOAKS: Final = {"ingest": 12, "malformed": 15, "reprice": 15}
+SOAKS: Final = {"ingest": 12, "malformed": 15, "reprice": 15, "caps": 15}
 
 
 def main(arguments: list[str]) -> int:

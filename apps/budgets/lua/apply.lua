@@ -23,7 +23,7 @@ for i = 1, decisions do
       redis.call('DEL', counted)
       each_part(stood_in, function(key, number) spend(key, negated(number), '0') end)
     else
-      note_ended(KEYS[5], decision)
+      note_ended(KEYS[5], decision, 'charged')
     end
   end
   redis.call('ZREM', KEYS[2], decision)

@@ -56,11 +56,20 @@ local function unhold(parts)
   end)
 end
 
--- While counters are being filled there is a set of holds that ended meanwhile: the snapshot may
--- still show them, and they must not be put back.
-local function note_ended(ended_key, decision)
-  if redis.call('EXISTS', ended_key) == 1 then
-    redis.call('SADD', ended_key, decision)
+-- While counters are being filled, what becomes of holds that are not put back yet is noted in a
+-- hash: 'charged', or what is counted in their place from now on ('' for nothing). The snapshot may
+-- show them as they were before. A charge is the last word.
+local function note_ended(ended_key, decision, how)
+  if redis.call('EXISTS', ended_key) == 1
+      and redis.call('HGET', ended_key, decision) ~= 'charged' then
+    redis.call('HSET', ended_key, decision, how)
+  end
+end
+
+local function count_in_place(counted_key, parts, ttl_ms)
+  if parts ~= '' then
+    redis.call('SET', counted_key, parts, 'PX', ttl_ms)
+    each_part(parts, function(key, number) spend(key, number, '0') end)
   end
 end
 

@@ -8,13 +8,10 @@ end
 redis.call('ZREM', KEYS[2], ARGV[2])
 local parts = redis.call('GET', KEYS[3])
 if not parts then
-  note_ended(KEYS[5], ARGV[2])
+  note_ended(KEYS[5], ARGV[2], ARGV[3])
   return {'gone'}
 end
 redis.call('DEL', KEYS[3])
 unhold(parts)
-if ARGV[3] ~= '' then
-  redis.call('SET', KEYS[4], ARGV[3], 'PX', ARGV[4])
-  each_part(ARGV[3], function(key, number) spend(key, number, '0') end)
-end
+count_in_place(KEYS[4], ARGV[3], ARGV[4])
 return {'ended'}
