@@ -1,6 +1,7 @@
 """64 clients at nested caps: nothing overspent, nothing refused that fitted, nothing left held."""
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,6 @@ from apps.budgets.errors import BudgetRefused
 from apps.budgets.expiry import sweep
 from apps.budgets.rebuild import counters_of
 from apps.budgets.services import set_choices
-from apps.budgets.settling import release, settle
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
 from apps.tenants.services import create_department
@@ -45,14 +45,18 @@ class InProcess:
         self.client = Client()
 
     def post(self, path: str, body: object) -> tuple[int, dict]:  # type: ignore[type-arg]
-        answer = self.client.post(
-            f"/api/v1{path}",
-            json.dumps(body),
-            content_type="application/json",
-            headers=self.key.headers,
-        )
-        connections.close_all()
-        return answer.status_code, answer.json()
+        while True:
+            answer = self.client.post(
+                f"/api/v1{path}",
+                json.dumps(body),
+                content_type="application/json",
+                headers=self.key.headers,
+            )
+            connections.close_all()
+            # More threads than connections to PostgreSQL: as a router, send it again.
+            if answer.status_code != 503:
+                return answer.status_code, answer.json()
+            time.sleep(0.1)
 
     def reserve(self, request: Request) -> Granted | TurnedAway:
         body = {
@@ -80,15 +84,14 @@ class InProcess:
             usage={"input_tokens": request.input_tokens, "output_tokens": output_tokens},
         )
         status, answer = self.post("/usage/events", [event])
-        assert (status, answer["rejected"]) == (200, [])
+        assert status == 200, answer
+        assert answer["rejected"] == []
 
     def say(self, decision_id: str, cost_usd: Decimal) -> None:
-        settle(self.tenant.id, decision_id, cost_usd=cost_usd, tokens=1, now=datetime.now(UTC))
-        connections.close_all()
+        self.post(f"/routing/decisions/{decision_id}/settle", {"cost_usd": f"{cost_usd:f}"})
 
     def release(self, decision_id: str) -> None:
-        release(self.tenant.id, decision_id, now=datetime.now(UTC))
-        connections.close_all()
+        self.post(f"/routing/decisions/{decision_id}/release", {})
 
 
 STARTED = datetime.now(UTC)
