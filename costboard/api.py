@@ -10,8 +10,10 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from apps.alerts.api import router as alerts_router
+from apps.budgets.api import router as budgets_router
+from apps.budgets.reservations_api import router as reservations_router
 from apps.insights.api import router as insights_router
-from apps.pricing.api import router as pricing_router
+from apps.pricing.rates_api import router as pricing_router
 from apps.routing.api import router as routing_router
 from apps.tenants.api import router as tenants_router
 from apps.tenants.problems import Problem
@@ -46,6 +48,9 @@ api.add_router("/api/v1", charges_router)
 api.add_router("/api/v1", repricing_router)
 api.add_router("/api/v1", attribution_router)
 api.add_router("/api/v1", cloudevents_router)
+# Before "/budgets/{id}", which would take its addresses.
+api.add_router("/api/v1", reservations_router)
+api.add_router("/api/v1", budgets_router)
 api.add_router("/api/v1", routing_router)
 api.add_router("/api/v1", insights_router)
 api.add_router("", otlp_router)

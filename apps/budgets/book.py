@@ -24,7 +24,7 @@ from apps.budgets.core.periods import Calendar, Period, PeriodKind
 from apps.budgets.core.scopes import Attributes, Scope, ScopeIndex
 from apps.budgets.models import Budget, BudgetAmount, BudgetSettings, BudgetTopUp
 from apps.pricing.selectors import list_backends
-from apps.tenants.scoping import tenant_scope
+from apps.tenants.scoping import current_tenant_id, tenant_scope
 from apps.tenants.selectors import get_tenant, list_departments
 from apps.usage.commits import Place
 
@@ -163,6 +163,11 @@ def budget_book(tenant_id: int) -> BudgetBook:
             _books.pop(next(iter(_books)))
         _books[tenant_id] = (now, book)
     return book
+
+
+def read_book() -> BudgetBook:
+    """The tenant in scope's budgets as this transaction sees them; remembered by nobody."""
+    return _read(current_tenant_id(), None)
 
 
 def forget_book(tenant_id: int) -> None:

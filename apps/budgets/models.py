@@ -223,6 +223,58 @@ class Crossing(TenantModel):
         ]
 
 
+class PeriodActivity(TenantModel):
+    """What came to a budget's period by charges: how often it changed, up to where thresholds were
+    looked at, and how much of it had been reserved (in the budget's unit)."""
+
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="+")
+    period_start = models.DateTimeField()
+    changes = models.BigIntegerField(default=0)
+    checked_changes = models.BigIntegerField(default=0)
+    reserved_amount = models.DecimalField(max_digits=50, decimal_places=24, default=0)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "budget", "period_start"], name="budget_activity_once"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["tenant", "budget"],
+                name="budget_activity_unchecked",
+                condition=Q(changes__gt=F("checked_changes")),
+            ),
+        ]
+
+
+class Projection(TenantModel):
+    """How a budget's period is expected to end, as last computed; in the budget's unit.
+
+    `days` is [[local day, amount, is past], ...]: what was spent on it or is expected to be.
+    """
+
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="+")
+    period_start = models.DateTimeField()
+    made_at = models.DateTimeField()
+    basis = models.CharField(max_length=10)
+    low = models.DecimalField(max_digits=38, decimal_places=9)
+    mid = models.DecimalField(max_digits=38, decimal_places=9)
+    high = models.DecimalField(max_digits=38, decimal_places=9)
+    days = models.JSONField()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "budget"], name="budget_projection_once"),
+            models.CheckConstraint(
+                condition=Q(basis__in=["forecast", "pace"]), name="budget_projection_basis"
+            ),
+            models.CheckConstraint(
+                condition=Q(low__lte=F("mid"), mid__lte=F("high")), name="budget_projection_order"
+            ),
+        ]
+
+
 class BudgetSettings(TenantModel):
     """What a tenant wants while the counters are being rebuilt. No row: the defaults."""
 

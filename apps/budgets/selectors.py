@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from apps.budgets.book import BudgetTerms, budget_book, live_periods
+from apps.budgets.book import BudgetTerms, budget_book, live_periods, read_book
 from apps.budgets.core.amounts import from_count
 from apps.budgets.core.periods import Period
 from apps.budgets.core.scopes import Scope
@@ -20,7 +20,6 @@ from apps.budgets.spent import (
     read_spent,
 )
 from apps.pricing.selectors import list_backends
-from apps.tenants.scoping import current_tenant_id
 from apps.tenants.selectors import list_api_keys, list_customers, list_departments
 from apps.usage.commits import list_pending_commits
 
@@ -92,7 +91,7 @@ class ScopeNames:
 def read_standings(*, now: datetime) -> list[BudgetStanding]:
     """Every running budget of the tenant in scope as it stands, by id; those whose grant has not
     begun or is over stand at its dates."""
-    book = budget_book(current_tenant_id())
+    book = read_book()
     names = ScopeNames()
     running = [
         (terms, period)
@@ -119,7 +118,12 @@ def read_standings(*, now: datetime) -> list[BudgetStanding]:
                 terms=terms,
                 scope=names.of(terms.scope),
                 period=period,
-                amount=from_count(balance.limit if balance else limits[counter], terms.unit),
+                amount=(
+                    terms.allowed(period, now)
+                    if not terms.rollover
+                    # What was inherited is dear to sum up; counters are told often.
+                    else from_count(balance.limit if balance else limits[counter], terms.unit)
+                ),
                 spent=amount_value(balance.spent, terms.unit) if balance else spent[counter],
                 held=from_count(balance.held if balance else held.get(counter, 0), terms.unit),
                 is_live=balance is not None,

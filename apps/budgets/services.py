@@ -15,11 +15,10 @@ from apps.budgets.errors import InvalidBudgetInput
 from apps.budgets.expiry import sweep
 from apps.budgets.holds import reserve
 from apps.budgets.models import Budget, BudgetAmount, BudgetSettings, BudgetTopUp
+from apps.budgets.scope_names import scope_columns
 from apps.budgets.settling import release, settle
 from apps.pricing.core.money import plain_decimal
-from apps.pricing.selectors import list_backends
 from apps.tenants.scoping import current_tenant_id
-from apps.tenants.selectors import list_api_keys, list_customers, list_departments
 from apps.tenants.services import record_audit
 
 __all__ = [
@@ -38,16 +37,6 @@ __all__ = [
 
 MAX_THRESHOLDS: Final = 10
 MAX_THRESHOLD: Final = Decimal(1000)
-SCOPE_FIELDS: Final = (
-    "department",
-    "customer",
-    "project",
-    "router",
-    "provider",
-    "model",
-    "backend",
-    "kind",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +63,7 @@ def create_budget(wanted: BudgetTermsInput, *, actor: str, now: datetime) -> int
     _check_thresholds("thresholds", wanted.thresholds)
     _check_thresholds("projected_thresholds", wanted.projected_thresholds)
     _check_grant(wanted)
-    columns = _scope_columns(wanted.scope)
+    columns = scope_columns(wanted.scope)
     try:
         with transaction.atomic():
             budget = Budget.objects.create(
@@ -209,7 +198,16 @@ def change_budget(
     for field, value in changes.items():
         setattr(budget, field, value)
     budget.changed_at = now
-    budget.save(update_fields=[*changes, "changed_at"])
+    try:
+        with transaction.atomic():
+            budget.save(update_fields=[*changes, "changed_at"])
+    except IntegrityError as error:
+        if "budget_once" not in str(error):
+            raise
+        raise InvalidBudgetInput(
+            f"another budget of this scope, period and unit does {on_limit} at its limit already",
+            field="on_limit",
+        ) from error
     after = {field: _plain(value) for field, value in changes.items()}
     _record(budget, "budget.changed", actor=actor, now=now, before=before, after=after)
 
@@ -331,50 +329,6 @@ def _check_grant(wanted: BudgetTermsInput) -> None:
             raise InvalidBudgetInput(
                 f"{moment.isoformat()} is not on a quarter of an hour", field=field
             )
-
-
-def _scope_columns(scope: Mapping[str, str]) -> dict[str, Any]:
-    """The budget's columns for names by field. Raises InvalidBudgetInput for what is not known."""
-    unknown = sorted(set(scope) - set(SCOPE_FIELDS))
-    if unknown:
-        raise InvalidBudgetInput(
-            f"a scope has no {unknown[0]!r}; it has {', '.join(SCOPE_FIELDS)}", field="scope"
-        )
-    columns: dict[str, Any] = {}
-    for field, name in scope.items():
-        if not name:
-            raise InvalidBudgetInput(f"the {field} is empty", field=f"scope.{field}")
-        if field in ("project", "provider", "model"):
-            columns[field] = name
-        elif field == "kind":
-            if name not in ("cloud", "local"):
-                raise InvalidBudgetInput(
-                    f"kind is cloud or local, not {name!r}", field="scope.kind"
-                )
-            columns[field] = name
-        else:
-            columns["api_key_id" if field == "router" else f"{field}_id"] = _find(field, name)
-    return columns
-
-
-def _find(field: str, name: str) -> int:
-    named: dict[str, int]
-    if field == "department":
-        named = {d.code.lower(): d.id for d in list_departments()}
-        name = name.lower()
-    elif field == "customer":
-        named = {c.external_id: c.id for c in list_customers()}
-    elif field == "router":
-        named = {k.name: k.id for k in list_api_keys() if k.revoked_at is None}
-    else:
-        named = {b.key: b.id for b in list_backends()}
-    found = named.get(name)
-    if found is None:
-        raise InvalidBudgetInput(
-            f"there is no {field} {name!r}; add it first, or see how usage names it",
-            field=f"scope.{field}",
-        )
-    return found
 
 
 def _name_of(wanted: BudgetTermsInput) -> str:

@@ -11,7 +11,8 @@ from typing import Final
 from django.db import transaction
 from django.utils import timezone
 
-from apps.budgets.book import budget_book
+from apps.budgets.activity import note_changes, note_reserved
+from apps.budgets.book import BudgetBook, budget_book
 from apps.budgets.counter_types import CountersLost, CountersUnreachable
 from apps.budgets.counters import Counters
 from apps.budgets.models import Carry, Hold
@@ -64,8 +65,10 @@ class BudgetWatcher:
             return
         now = timezone.now()
         charges = read_pending_charges(commit_numbers)
-        _count_folding(tenant_id, count_commits(book, charges), now=now)
-        _settle_in_journal(charges, now=now)
+        counts = count_commits(book, charges)
+        _count_folding(tenant_id, counts, now=now)
+        note_changes(counts)
+        _settle_in_journal(book, charges, now=now)
         Carry.objects.bulk_create(
             [
                 Carry(
@@ -109,7 +112,7 @@ def _note_folded(counters: Counters, commit_numbers: Sequence[int], now: datetim
         logger.info("budget counters were lost after a fold; they will be made anew")
 
 
-def _settle_in_journal(charges: Sequence[CommitCharge], *, now: datetime) -> None:
+def _settle_in_journal(book: BudgetBook, charges: Sequence[CommitCharge], *, now: datetime) -> None:
     """The first charge of a decision settles its hold, open or not."""
     first: dict[uuid.UUID, CommitCharge] = {}
     for charge in sorted(charges, key=lambda charge: charge.charge_id):
@@ -129,3 +132,4 @@ def _settle_in_journal(charges: Sequence[CommitCharge], *, now: datetime) -> Non
     Hold.objects.bulk_update(
         holds, ["state", "ended_at", "charge_id", "settled_usd", "counted_parts"], batch_size=1000
     )
+    note_reserved(book, [(hold, first[hold.decision_id].volume) for hold in holds])

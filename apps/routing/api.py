@@ -8,9 +8,9 @@ from django.utils import timezone
 from ninja import Router, Schema
 from pydantic import ConfigDict, Field
 
-from apps.budgets.core.amounts import from_count
-from apps.budgets.errors import BudgetRefused, BudgetsUnknown, CapBroken, HoldNotFound
-from apps.budgets.selectors import ScopeNames, decision_uuid
+from apps.budgets.errors import BudgetRefused, BudgetsUnknown, HoldNotFound
+from apps.budgets.refusals import refused_problem, unknown_problem
+from apps.budgets.selectors import decision_uuid
 from apps.budgets.settling import HoldState, HoldStatus, release, settle
 from apps.pricing.core.estimates import CHARACTERS_PER_TOKEN
 from apps.pricing.core.money import plain_decimal
@@ -18,7 +18,6 @@ from apps.routing.decisions import Decision, DecisionRequest, decide
 from apps.routing.errors import NoCandidate
 from apps.tenants.authentication import ApiRequest, KeyAuth
 from apps.tenants.problems import Problem
-from apps.tenants.scoping import tenant_scope
 
 router = Router(tags=["routing"])
 
@@ -124,13 +123,9 @@ def make_decision(request: ApiRequest, body: DecisionIn) -> DecisionOut:
     except NoCandidate as error:
         raise _no_candidate(error) from error
     except BudgetRefused as error:
-        raise _refused(request.auth.tenant_id, error) from error
+        raise refused_problem(request.auth.tenant_id, error) from error
     except BudgetsUnknown as error:
-        raise Problem(
-            503,
-            "budgets_unknown",
-            "what is left of the budgets is not known just now, and nothing runs unseen; try again",
-        ) from error
+        raise unknown_problem() from error
     return _decision_out(decision)
 
 
@@ -215,37 +210,3 @@ def _no_candidate(error: NoCandidate) -> Problem:
     else:
         detail = "the tenant has no backends yet; name candidates"
     return Problem(422, "no_candidate", detail, field="candidates")
-
-
-def _refused(tenant_id: int, error: BudgetRefused) -> Problem:
-    with tenant_scope(tenant_id):
-        names = ScopeNames()
-        caps = [_cap(broken, names.of(broken.terms.scope)) for broken in error.broken]
-    first = caps[0]
-    detail = (
-        f"{first['backend']} would take {first['asked']} of {first['left']} {first['unit']} left"
-        f" of {first['name']} ({first['limit']} per {first['period']}, {first['spent']} spent,"
-        f" {first['held']} held); no other candidate fits its caps"
-    )
-    return Problem(402, "budget_exceeded", detail, caps=caps)
-
-
-def _cap(broken: CapBroken, scope: dict[str, str]) -> dict[str, object]:
-    def plain(count: int) -> str:
-        return plain_decimal(from_count(count, broken.terms.unit))
-
-    return {
-        "backend": broken.backend,
-        "budget_id": broken.terms.id,
-        "name": broken.terms.name,
-        "scope": scope,
-        "period": broken.terms.calendar.kind,
-        "period_start": broken.period.start.isoformat(),
-        "period_end": broken.period.end.isoformat(),
-        "unit": broken.terms.unit,
-        "limit": plain(broken.limit),
-        "spent": plain(broken.spent),
-        "held": plain(broken.held),
-        "left": plain(broken.left),
-        "asked": plain(broken.asked),
-    }

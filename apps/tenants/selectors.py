@@ -80,6 +80,7 @@ class AuditInfo:
     action: str
     subject: str
     after: dict[str, Any] | None = None
+    before: dict[str, Any] | None = None
 
 
 def find_key(secret: str) -> KeyIdentity | None:
@@ -150,3 +151,10 @@ def list_audit(moments: Iterable[datetime]) -> list[AuditInfo]:
     return [
         AuditInfo(*row) for row in rows.values_list("at", "actor", "action", "subject", "after")
     ]
+
+
+def list_audit_of(subject: str, *, limit: int) -> list[AuditInfo]:
+    """What was done to one thing ("budget:12"), newest first."""
+    rows = AuditEntry.objects.filter(subject=subject).order_by("-at", "-id")[:limit]
+    columns = ("at", "actor", "action", "subject", "after", "before")
+    return [AuditInfo(*row) for row in rows.values_list(*columns)]
