@@ -156,6 +156,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 2.0,
         "options": {"expires": 5},
     },
+    "tell-budget-thresholds": {
+        "task": "apps.budgets.tasks.tell_thresholds",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
+    "project-budgets": {
+        "task": "apps.budgets.tasks.project_budgets",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
     "forget-old-budget-counters": {
         "task": "apps.budgets.tasks.forget_old_counters",
         "schedule": 3600.0,

@@ -225,12 +225,14 @@ class Crossing(TenantModel):
 
 class PeriodActivity(TenantModel):
     """What came to a budget's period by charges: how often it changed, up to where thresholds were
-    looked at, and how much of it had been reserved (in the budget's unit)."""
+    looked at; by how much it once stood higher since then (a correction took it down again); and
+    how much of it had been reserved. In the budget's unit."""
 
     budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="+")
     period_start = models.DateTimeField()
     changes = models.BigIntegerField(default=0)
     checked_changes = models.BigIntegerField(default=0)
+    fallen_amount = models.DecimalField(max_digits=50, decimal_places=24, default=0)
     reserved_amount = models.DecimalField(max_digits=50, decimal_places=24, default=0)
 
     class Meta(TenantModel.Meta):

@@ -20,7 +20,7 @@ from apps.budgets.core.pace import (
     running_totals,
     runs_out,
 )
-from apps.budgets.counters import CounterId
+from apps.budgets.counter_types import CounterId
 from apps.budgets.errors import InvalidBudgetInput
 from apps.budgets.models import Budget, BudgetAmount, BudgetTopUp
 from apps.budgets.projections import ProjectionInfo, read_projections

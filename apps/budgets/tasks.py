@@ -8,12 +8,14 @@ from django.utils import timezone
 from apps.budgets.counter_types import CountersLost
 from apps.budgets.counters import forget_old_epochs
 from apps.budgets.expiry import release_forgotten, sweep
+from apps.budgets.projections import refresh_projections
 from apps.budgets.rebuild import (
     counters_of,
     forget_counters,
     prepare_counters,
     refresh_limits,
 )
+from apps.budgets.thresholds import check_thresholds
 from apps.tenants.selectors import list_tenant_ids
 
 logger = logging.getLogger(__name__)
@@ -43,3 +45,17 @@ def forget_old_counters() -> None:
             forget_old_epochs(counters_of(tenant_id, now=timezone.now()))
         except CountersLost:
             forget_counters(tenant_id)
+
+
+@shared_task
+def tell_thresholds() -> None:
+    """Tell what budgets reached."""
+    for tenant_id in list_tenant_ids():
+        check_thresholds(tenant_id, now=timezone.now())
+
+
+@shared_task
+def project_budgets() -> None:
+    """Keep at hand how budgets are expected to end."""
+    for tenant_id in list_tenant_ids():
+        refresh_projections(tenant_id, now=timezone.now())

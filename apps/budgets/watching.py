@@ -67,7 +67,7 @@ class BudgetWatcher:
         charges = read_pending_charges(commit_numbers)
         counts = count_commits(book, charges)
         _count_folding(tenant_id, counts, now=now)
-        note_changes(counts)
+        note_changes(book, counts)
         _settle_in_journal(book, charges, now=now)
         Carry.objects.bulk_create(
             [

@@ -66,3 +66,6 @@ def post_rate(request: ApiRequest, body: RateIn) -> tuple[int, RateOut]:
             raise Problem(422, "invalid_rate", str(error), field=error.field) from error
         (made,) = read_rates([f"tenant:{rate_id}"])
     return 201, rate_out(made)
+
+
+__all__ = ["router"]
