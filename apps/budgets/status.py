@@ -22,7 +22,7 @@ from apps.budgets.core.pace import (
 )
 from apps.budgets.counter_types import CounterId
 from apps.budgets.errors import InvalidBudgetInput
-from apps.budgets.models import Budget, BudgetAmount, BudgetTopUp
+from apps.budgets.models import Budget, BudgetAmount, BudgetTopUp, Crossing
 from apps.budgets.projections import ProjectionInfo, read_projections
 from apps.budgets.selectors import BudgetStanding, read_standings
 from apps.tenants.selectors import AuditInfo, list_audit_of
@@ -96,6 +96,16 @@ class AmountInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class CrossingInfo:
+    """A threshold that was reached, of which amount, and when it was told."""
+
+    basis: str
+    threshold: Decimal
+    amount: Decimal
+    crossed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetHistory:
     """Newest first; `changes` is the audit trail, of amounts and top-ups too."""
 
@@ -157,6 +167,13 @@ def read_history(budget_id: int) -> BudgetHistory:
         ],
         changes=list_audit_of(f"budget:{budget_id}", limit=MOST_CHANGES),
     )
+
+
+def list_crossings(budget_id: int, period_start: datetime) -> list[CrossingInfo]:
+    """The thresholds told for one of a budget's periods, in order."""
+    rows = Crossing.objects.filter(budget_id=budget_id, period_start=period_start).order_by("id")
+    columns = ("basis", "threshold", "amount", "crossed_at")
+    return [CrossingInfo(*row) for row in rows.values_list(*columns)]
 
 
 def _status(

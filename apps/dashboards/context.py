@@ -21,7 +21,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("forecasts", "Forecasts"),
         ),
     ),
-    ("Act", (("routing", "Routing"),)),
+    ("Act", (("routing", "Routing"), ("budgets", "Budgets"))),
     (
         "Set up",
         (
@@ -39,6 +39,18 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 # Addresses below a page of the rail.
 PART_OF = {
     "charge": "charges",
+    "budget": "budgets",
+    "add-budget": "budgets",
+    "change-budget": "budgets",
+    "top-up-budget": "budgets",
+    "department-budgets": "budgets",
+    "set-department-budgets": "budgets",
+    "import-department-budgets": "budgets",
+    "statements": "budgets",
+    "statement": "budgets",
+    "close-month": "budgets",
+    "add-sharing": "budgets",
+    "end-sharing": "budgets",
     "announce-event": "forecasts",
     "end-event": "forecasts",
     "set-rate": "pricing",

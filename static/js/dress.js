@@ -95,6 +95,12 @@ const ROLES = {
     };
     trace.textfont = { color: palette.of("ink-2"), size: 12 };
   },
+  limit: (trace, palette) => {
+    trace.line = { color: palette.of("bad"), width: 1.6 };
+  },
+  spent: (trace, palette) => {
+    trace.line = { color: palette.of("ink"), width: 2.4 };
+  },
   usual: (trace, palette) => {
     trace.line = { color: palette.of("line-strong"), width: 1.2, dash: "dot" };
   },
