@@ -1,0 +1,378 @@
+"""Budgets as people see and set them."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from apps.budgets.projections import refresh_projections
+from apps.budgets.status import find_status, read_history, read_statuses
+from apps.tenants.scoping import tenant_scope
+from apps.tenants.selectors import TenantInfo
+from apps.tenants.services import create_department
+from tests.budgets.asks import make_budget
+from tests.conftest import MakeTenant, native_event
+
+SignIn = Callable[..., Client]
+Post = Callable[..., dict[str, Any]]
+NEW = {
+    "scope_field": "",
+    "scope_value": "",
+    "amount": "1,200.50",
+    "unit": "usd",
+    "period": "month",
+    "on_limit": "refuse",
+    "thresholds": "50, 80 100%",
+    "projected_thresholds": "",
+}
+IN_PLACE = {"HX-Request": "true"}
+
+
+def words(html: str) -> str:
+    html = re.sub(r"<script.*?</script>", " ", html, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+def text(answer: Any, status: int = 200) -> str:
+    assert answer.status_code == status, answer.content[:500]
+    return str(answer.content.decode())
+
+
+def departments(tenant: TenantInfo) -> None:
+    now = datetime.now(UTC)
+    with tenant_scope(tenant.id):
+        create_department(code="support", name="Support", now=now)
+        create_department(code="desk", name="Help desk", now=now, parent_code="support")
+        create_department(code="sales", name="Sales", now=now)
+
+
+def amounts(tenant: TenantInfo) -> dict[str, Decimal]:
+    with tenant_scope(tenant.id):
+        return {
+            "".join(s.standing.scope.values()): s.standing.amount
+            for s in read_statuses(now=datetime.now(UTC))
+        }
+
+
+def test_without_budgets_the_page_says_what_to_do(tenant: TenantInfo, sign_in: SignIn) -> None:
+    assert "Nothing is budgeted yet" in words(text(sign_in("viewer").get("/budgets")))
+    assert "Add a budget" in text(sign_in("admin").get("/budgets"))
+
+
+def test_a_budget_is_added_drawn_and_listed(
+    tenant: TenantInfo, sign_in: SignIn, post_events: Post
+) -> None:
+    post_events([native_event()])
+    admin = sign_in("admin")
+    assert "The budget stands" in text(admin.post("/budgets/add", NEW))
+    html = text(sign_in("viewer").get("/budgets"))
+    assert "1 budget: is on course" in words(html)
+    assert 'title="1,200.50 USD"' in html
+    assert "Everything per month is on course for" in words(html)
+    assert '"role": "limit"' in html
+    with tenant_scope(tenant.id):
+        (status,) = read_statuses(now=datetime.now(UTC))
+    assert (status.terms.on_limit, list(status.terms.thresholds)) == ("refuse", [50, 80, 100])
+
+
+def test_those_in_trouble_stand_first(
+    tenant: TenantInfo, sign_in: SignIn, post_events: Post
+) -> None:
+    post_events([native_event() for _ in range(10)])
+    make_budget(tenant.id, "1000", name="Plenty")
+    make_budget(tenant.id, "0.001", name="Spent", on_limit="notify")
+    html = text(sign_in("viewer").get("/budgets"))
+    assert "Of 2 budgets 1 is used up ; 1 is on course." in words(html)
+    table = html[html.index("budgets-table") :]
+    assert table.index("Spent") < table.index("Plenty")
+    assert "health-over" in table
+
+
+def test_combined_scopes_and_grants_can_be_asked_for(tenant: TenantInfo, sign_in: SignIn) -> None:
+    departments(tenant)
+    both = {
+        "scope_field": "department",
+        "scope_value": "Support",
+        "second_field": "kind",
+        "second_value": "cloud",
+        "period": "grant",
+        "grant_start": "2026-01-01",
+        "grant_end": "2026-12-31",
+    }
+    text(sign_in("admin").post("/budgets/add", NEW | both))
+    with tenant_scope(tenant.id):
+        (status,) = read_statuses(now=datetime(2026, 6, 1, tzinfo=UTC))
+    assert status.standing.scope == {"department": "support", "kind": "cloud"}
+    assert status.standing.period.end == datetime(2027, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "says"),
+    [
+        ({"amount": ""}, "amount", "Give a number"),
+        ({"amount": "1e5"}, "amount", "Give a number"),
+        ({"amount": "-5"}, "amount", "from 0"),
+        ({"scope_field": "department", "scope_value": "mars"}, "scope_value", "no department"),
+        ({"scope_value": "mars"}, "scope_field", "Say what this is"),
+        ({"second_field": "kind", "second_value": "x"}, "second_value", "cloud or local"),
+        ({"thresholds": "half"}, "thresholds", "Give a number"),
+        ({"thresholds": "2000"}, "thresholds", "not a threshold"),
+        ({"period": "grant"}, "grant_start", "Give a day"),
+        ({"period": "fortnight"}, "period", "Choose one"),
+    ],
+)
+def test_what_cannot_be_is_said_at_its_field(
+    tenant: TenantInfo, sign_in: SignIn, change: dict[str, str], field: str, says: str
+) -> None:
+    html = text(sign_in("admin").post("/budgets/add", NEW | change), 422)
+    error = re.search(rf'id="new-{field}-error">([^<]*)<', html)
+    assert error is not None, words(html)[-800:]
+    assert says.lower() in error[1].lower()
+    assert amounts(tenant) == {}
+
+
+def test_a_change_is_dated_and_stands_in_the_history(
+    tenant: TenantInfo, sign_in: SignIn, post_events: Post
+) -> None:
+    post_events([native_event()])
+    budget_id = make_budget(tenant.id, "10", name="All")
+    admin = sign_in("admin")
+    change = {
+        "amount": "25",
+        "reason": "the launch",
+        "on_limit": "throttle",
+        "thresholds": "75",
+        "projected_thresholds": "110",
+        "name": "All of it",
+    }
+    html = text(admin.post(f"/budgets/{budget_id}/change", change, headers=IN_PLACE))
+    assert 'id="budget"' in html[:60]
+    assert "the launch" in html
+    assert "10.00 USD → 25.00 USD" in words(html)
+    with tenant_scope(tenant.id):
+        status = find_status(budget_id, now=datetime.now(UTC))
+        history = read_history(budget_id)
+    assert (status.standing.amount, status.standing.spent) == (25, Decimal("0.000225"))
+    assert (status.terms.name, status.terms.on_limit) == ("All of it", "throttle")
+    assert "@example.org" in history.amounts[0].actor
+
+
+def test_a_change_with_one_wrong_field_changes_nothing(tenant: TenantInfo, sign_in: SignIn) -> None:
+    budget_id = make_budget(tenant.id, "10")
+    change = {"amount": "25", "on_limit": "refuse", "thresholds": "0", "name": "x"}
+    html = text(sign_in("admin").post(f"/budgets/{budget_id}/change", change), 422)
+    assert "Nothing was changed" in html
+    with tenant_scope(tenant.id):
+        assert find_status(budget_id, now=datetime.now(UTC)).standing.amount == 10
+
+
+def test_a_top_up_counts_through_its_last_day(tenant: TenantInfo, sign_in: SignIn) -> None:
+    budget_id = make_budget(tenant.id, "10")
+    today = tenant.local_date(datetime.now(UTC))
+    top_up = {
+        "amount": "5",
+        "starts_on": today.isoformat(),
+        "ends_on": today.isoformat(),
+        "reason": "a fair",
+    }
+    html = text(sign_in("owner").post(f"/budgets/{budget_id}/top-up", top_up))
+    assert "a fair" in html
+    assert "stands" in words(html)
+    with tenant_scope(tenant.id):
+        assert find_status(budget_id, now=datetime.now(UTC)).standing.amount == 15
+    missing = sign_in("owner").post(f"/budgets/{budget_id}/top-up", top_up | {"reason": ""})
+    assert "Say why" in text(missing, 422)
+
+
+def test_archiving_leads_back_to_the_list(tenant: TenantInfo, sign_in: SignIn) -> None:
+    budget_id = make_budget(tenant.id, "10")
+    admin = sign_in("admin")
+    answer = admin.post("/budgets/archive", {"budget_id": budget_id})
+    assert (answer.status_code, answer["Location"]) == (302, "/budgets")
+    assert admin.get(f"/budgets/{budget_id}").status_code == 404
+    assert admin.post("/budgets/archive", {"budget_id": budget_id}).status_code == 404
+
+
+def test_viewers_see_and_change_nothing(tenant: TenantInfo, sign_in: SignIn) -> None:
+    departments(tenant)
+    budget_id = make_budget(tenant.id, "10", scope={"department": "support"})
+    viewer = sign_in("viewer")
+    for address in ("/budgets", f"/budgets/{budget_id}", "/budgets/departments"):
+        html = text(viewer.get(address))
+        assert '<form class="rate-form"' not in html
+        assert 'name="amount' not in html
+    for address in (
+        "/budgets/add",
+        "/budgets/archive",
+        f"/budgets/{budget_id}/change",
+        f"/budgets/{budget_id}/top-up",
+        "/budgets/departments/set",
+        "/budgets/departments/import",
+    ):
+        assert viewer.post(address, NEW).status_code == 403
+
+
+def test_another_tenants_budget_is_not_there(
+    tenant: TenantInfo, make_tenant: MakeTenant, sign_in: SignIn
+) -> None:
+    other = make_tenant()
+    budget_id = make_budget(other.id, "10", name="Secret plans")
+    admin = sign_in("admin")
+    assert "Secret plans" not in text(admin.get("/budgets"))
+    for answer in (
+        admin.get(f"/budgets/{budget_id}"),
+        admin.get(f"/budgets/{2**70}"),
+        admin.post(f"/budgets/{budget_id}/change", NEW | {"name": "x"}),
+        admin.post("/budgets/archive", {"budget_id": budget_id}),
+    ):
+        assert answer.status_code == 404
+    assert amounts(other) == {"": 10}
+
+
+def test_departments_stand_in_their_tree_with_what_they_spent(
+    tenant: TenantInfo, sign_in: SignIn, post_events: Post
+) -> None:
+    departments(tenant)
+    last_month = datetime.now(UTC).replace(day=1) - timedelta(days=2)
+    post_events(
+        [
+            native_event(department="desk"),
+            native_event(department="support"),
+            native_event(department="desk", timestamp=last_month.isoformat()),
+        ]
+    )
+    html = text(sign_in("admin").get("/budgets/departments"))
+    rows = {words(r).split()[0]: r for r in re.findall(r"<tr>.*?</tr>", html, re.DOTALL)[1:]}
+    assert 'class="depth-1"' in rows["Help"]
+    assert 'title="0.00045 USD"' in rows["Support"]
+    assert 'title="0.000225 USD"' in rows["Support"]
+    assert list(rows) == ["Sales", "Support", "Help"]
+
+
+def test_department_budgets_are_set_in_the_table(tenant: TenantInfo, sign_in: SignIn) -> None:
+    departments(tenant)
+    admin = sign_in("admin")
+    html = text(admin.get("/budgets/departments"))
+    number = {
+        name: re.search(rf'name="amount-(\d+)"[^>]*of {name}, USD', html)[1]  # type: ignore[index]
+        for name in ("Support", "Sales")
+    }
+    given = {
+        f"amount-{number['Support']}": "2,500",
+        f"on-limit-{number['Support']}": "refuse",
+        f"amount-{number['Sales']}": "",
+        "reason": "plan 2027",
+    }
+    done = text(admin.post("/budgets/departments/set", given, headers=IN_PLACE))
+    assert "1 budget set, from now on." in done
+    assert amounts(tenant) == {"support": 2500}
+    given[f"amount-{number['Sales']}"] = "lots"
+    refused = text(admin.post("/budgets/departments/set", given), 422)
+    assert "Give a number" in refused
+    given[f"amount-{number['Sales']}"] = "10"
+    given[f"amount-{number['Support']}"] = "2600"
+    assert "2 budgets set" in text(admin.post("/budgets/departments/set", given))
+    assert amounts(tenant) == {"support": 2600, "sales": 10}
+
+
+def test_the_export_comes_back_as_it_went_out(
+    tenant: TenantInfo, sign_in: SignIn, post_events: Post
+) -> None:
+    departments(tenant)
+    make_budget(tenant.id, "99.5", scope={"department": "support"}, on_limit="notify")
+    post_events([native_event(department="=cmd|' /C calc'!A0")])
+    admin = sign_in("admin")
+    exported = text(admin.get("/budgets/departments?format=csv"))
+    assert exported.splitlines()[0].startswith("department,name,above,last_month_usd")
+    assert "'=cmd" in exported
+    assert "support,Support,,0,0," in exported
+    upload = SimpleUploadedFile("b.csv", exported.encode(), "text/csv")
+    html = text(admin.post("/budgets/departments/import", {"file": upload}))
+    assert "Dry run: 0 lines would change" in words(html)
+    assert "cannot be read" not in html
+
+
+def test_an_import_is_tried_first_and_names_bad_lines(tenant: TenantInfo, sign_in: SignIn) -> None:
+    departments(tenant)
+    make_budget(tenant.id, "50", scope={"department": "sales"}, on_limit="notify")
+    lines = ["support;100;refuse", "SALES;60;", "mars;5;", "desk;x;", ";1;", "support;7;", "desk;;"]
+    sheet = "\r\n".join(["department;amount_usd;on_limit", *lines, ""])
+    admin = sign_in("admin")
+    upload = SimpleUploadedFile("b.csv", ("\ufeff" + sheet).encode(), "text/csv")
+    tried = words(
+        text(admin.post("/budgets/departments/import", {"file": upload}, headers=IN_PLACE))
+    )
+    assert "Dry run: 2 lines would change a budget, 4 cannot be read" in tried
+    for told in (
+        "4 department there is no department",
+        "5 amount_usd &#x27;x&#x27; is no amount",
+        "6 department it names no department",
+        "7 department support stands in line 2 already",
+    ):
+        assert told in tried
+    assert amounts(tenant) == {"sales": 50}
+    done = text(admin.post("/budgets/departments/import", {"text": sheet, "apply": "1"}))
+    assert "2 budgets set" in done
+    assert "line 4, department" in done
+    assert amounts(tenant) == {"sales": 60, "support": 100}
+
+
+@pytest.mark.parametrize(
+    ("sheet", "told"),
+    [
+        ("", "the file is empty"),
+        ("name,amount_usd\nx,1\n", "no column department"),
+        ("department,amount_usd,colour\nx,1,red\n", "is no column"),
+        ("department,amount_usd,amount_usd\nx,1,2\n", "twice"),
+        ('department,amount_usd\n"x,1\n', "this is no CSV"),
+        ("department,amount_usd\n" + "x,1\n" * 2001, "at most 2000 are read"),
+        ("department,amount_usd\nsupport,1,2\n", "it has 3 cells"),
+    ],
+)
+def test_a_sheet_that_is_none_says_why(
+    tenant: TenantInfo, sign_in: SignIn, sheet: str, told: str
+) -> None:
+    departments(tenant)
+    html = words(text(sign_in("admin").post("/budgets/departments/import", {"text": sheet})))
+    assert told in html
+    assert amounts(tenant) == {}
+
+
+def test_statements_do_not_grow_with_budgets(
+    tenant: TenantInfo, sign_in: SignIn, post_events: Post
+) -> None:
+    post_events([native_event(project=f"p{n}") for n in range(30)])
+    viewer = sign_in("viewer")
+
+    def asked() -> int:
+        refresh_projections(tenant.id, now=datetime.now(UTC))
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            text(viewer.get("/budgets"))
+        return len(queries)
+
+    for n in range(5):
+        make_budget(tenant.id, "1", scope={"project": f"p{n}"}, on_limit="notify")
+    few = asked()
+    for n in range(5, 30):
+        make_budget(tenant.id, "1", scope={"project": f"p{n}"}, on_limit="notify")
+    assert asked() == few
+
+
+def test_the_page_that_lives_gets_204_while_nothing_changes(
+    tenant: TenantInfo, sign_in: SignIn
+) -> None:
+    make_budget(tenant.id, "1", period="day", unit="requests", on_limit="notify")
+    viewer = sign_in("viewer")
+    part = text(viewer.get("/budgets", headers=IN_PLACE))
+    seen = re.search(r'name="seen"[^>]*value="([0-9a-f]+)"', part)
+    assert seen is not None
+    assert viewer.get(f"/budgets?seen={seen[1]}", headers=IN_PLACE).status_code == 204
