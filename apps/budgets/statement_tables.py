@@ -28,6 +28,7 @@ SUMMARY: Final = (
     "closing_balance_usd",
 )
 LINES: Final = ("month", "payer", "code", "name", "section", "item", "of_month", "requests", "usd")
+XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 RULE_WORDS: Final = {"even": "evenly", "usage": "by usage", "fixed": "by fixed shares"}
 # Excel keeps 15 digits: beside each amount stands its exact text.
 MONEY_FORMAT: Final = "#,##0.00####"

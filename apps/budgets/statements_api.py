@@ -20,7 +20,7 @@ from apps.budgets.core.statements import ModelLine, PayerKind, Rule, Source
 from apps.budgets.errors import InvalidBudgetInput
 from apps.budgets.sharing import SharingInput, add_sharing, end_sharing, list_rules
 from apps.budgets.statement_bodies import StatementInfo
-from apps.budgets.statement_tables import as_csv, as_xlsx
+from apps.budgets.statement_tables import XLSX, as_csv, as_xlsx
 from apps.pricing.core.money import plain_decimal
 from apps.tenants.authentication import ApiRequest, KeyAuth
 from apps.tenants.problems import Problem
@@ -30,7 +30,6 @@ from apps.tenants.selectors import get_tenant
 router = Router(tags=["charge-back"])
 
 Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 class StatementsQuery(Schema):

@@ -121,7 +121,7 @@ def _row(status: BudgetStatus, names: dict[tuple[str, str], str]) -> BudgetRow:
         between=(bare(expected.low, terms.unit), bare(expected.high, terms.unit))
         if expected and expected.low != expected.high
         else None,
-        runs_out=short_day(out) if out else "",
+        runs_out=short_day(out) if out and status.health != "over" else "",
         reserved_share=status.reserved_share,
         reserved=reserved_words(status),
         health=status.health,
@@ -181,5 +181,6 @@ def budget_tabs(here: str) -> list[Chip]:
     pages = (
         ("budgets", "All budgets"),
         ("department-budgets", "Departments"),
+        ("statements", "Statements"),
     )
     return [Chip(label, reverse(name), name == here) for name, label in pages]

@@ -19,6 +19,7 @@ from apps.dashboards import (
     keys,
     pricing_page,
     repricing_page,
+    statements_page,
     views,
 )
 
@@ -60,6 +61,15 @@ urlpatterns = [
         "budgets/departments/import",
         department_budgets_page.import_budgets,
         name="import-department-budgets",
+    ),
+    path("budgets/statements", statements_page.statements, name="statements"),
+    path("budgets/statements/close", statements_page.close_one, name="close-month"),
+    path("budgets/statements/sharing", statements_page.add_rule, name="add-sharing"),
+    path("budgets/statements/sharing/end", statements_page.end_rule, name="end-sharing"),
+    path(
+        "budgets/statements/<slug:payer>/<int:payer_id>",
+        statements_page.statement,
+        name="statement",
     ),
     path("budgets/archive", budget_page.archive_one, name="archive-budget"),
     path("budgets/<int:budget_id>", budget_page.budget, name="budget"),

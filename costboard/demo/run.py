@@ -16,6 +16,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 
+from apps.tenants.scoping import tenant_scope
 from costboard.demo.announcement import (
     announcement_of,
     banner,
@@ -23,12 +24,13 @@ from costboard.demo.announcement import (
     remove_stale_demo_json,
     write_demo_json,
 )
+from costboard.demo.budgets import ensure_budgets
 from costboard.demo.children import demo_children
 from costboard.demo.history import load_history
 from costboard.demo.ports import DEFAULT_PORT, HOST, choose_port
 from costboard.demo.progress import say
 from costboard.demo.readiness import NotReadyError, wait_until_ready
-from costboard.demo.seed import seed_tenants
+from costboard.demo.seed import ACTOR, seed_tenants
 from costboard.demo.state import DemoState, History, save_state
 from costboard.demo.statics import collect_changed_files
 from costboard.embedded import EmbeddedServices
@@ -129,6 +131,8 @@ class Demo:
                 f" for other data, remove {self.data_dir} or set COSTBOARD_DATA_DIR"
             )
         load_history(self.data_dir, state, until=now, revive=revive)
+        with tenant_scope(state.tenant_id):
+            ensure_budgets(ACTOR, now)
 
     def _serve(self, state: DemoState, port: int, revive: Callable[[], object]) -> None:
         """Run the children until a stop signal; demo.json stands while they all work."""

@@ -86,12 +86,10 @@ def test_the_open_month_shows_spend_by_model_for_each_payer(
     }
     assert rows["support"]["charged_below_usd"] == "0.000225"
     (line,) = rows["desk"]["spend"]
-    assert (line["model"], line["requests"]) == ("gpt-4o-mini-2024-07-18", 1) or line[
-        "requests"
-    ] == 1
-    assert {
-        code: row["total_usd"] for code, row in by_code(read(call, THIS, "customer")).items()
-    } == {
+    assert (line["requests"], line["of_month"]) == (1, None)
+    assert line["model"].startswith("gpt-4o-mini")
+    customers = by_code(read(call, THIS, "customer"))
+    assert {code: row["total_usd"] for code, row in customers.items()} == {
         "acme": "0.000225",
         "": "0.00045",
     }
