@@ -24,7 +24,7 @@ from apps.budgets.services import (
     change_budget,
     create_budget,
 )
-from apps.budgets.status import find_status, read_history, read_statuses
+from apps.budgets.status import find_status, find_terms, read_history, read_statuses
 from apps.pricing.core.money import plain_decimal
 from apps.tenants.authentication import ApiRequest, KeyAuth
 from apps.tenants.problems import Problem
@@ -188,7 +188,7 @@ def patch_budget(request: ApiRequest, budget_id: BudgetId, body: BudgetChangeIn)
     """Change what is given. The change is dated, with who and why, in the history."""
     now = timezone.now()
     with changing(request):
-        unit = find_status(budget_id, now=now).terms.unit
+        unit = find_terms(budget_id).unit
         if body.amount is not None or body.amount_usd is not None:
             change_amount(
                 budget_id,
@@ -223,7 +223,7 @@ def post_top_up(request: ApiRequest, budget_id: BudgetId, body: TopUpIn) -> tupl
     """Allow more for a while, with a reason and an end."""
     now = timezone.now()
     with changing(request):
-        unit = find_status(budget_id, now=now).terms.unit
+        unit = find_terms(budget_id).unit
         add_top_up(
             budget_id,
             _amount(body, unit),

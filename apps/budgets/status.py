@@ -1,13 +1,14 @@
 """How budgets stand and where they are heading: what pages, the API and alerts tell. Part of
 selectors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
 from apps.budgets.activity import read_reserved
-from apps.budgets.book import BudgetTerms
+from apps.budgets.book import BudgetTerms, read_book
 from apps.budgets.core.pace import (
     HEALTH_ORDER,
     TOLD,
@@ -116,10 +117,33 @@ class BudgetHistory:
 
 def read_statuses(*, now: datetime) -> list[BudgetStatus]:
     """Every running budget of the tenant in scope, those in trouble first."""
-    standings = read_standings(now=now)
+    return sorted(_tell(read_standings(now=now), now=now), key=_trouble)
+
+
+def find_status(budget_id: int, *, now: datetime) -> BudgetStatus:
+    """One running budget. Raises InvalidBudgetInput when there is none of that id."""
+    found = [one for one in read_standings(now=now) if one.terms.id == budget_id]
+    if not found:
+        raise _no_budget(budget_id)
+    return _tell(found, now=now)[0]
+
+
+def find_terms(budget_id: int) -> BudgetTerms:
+    """What one running budget is about. Raises InvalidBudgetInput when there is none of that id."""
+    terms = read_book().budgets.get(budget_id)
+    if terms is None:
+        raise _no_budget(budget_id)
+    return terms
+
+
+def _no_budget(budget_id: int) -> InvalidBudgetInput:
+    return InvalidBudgetInput(f"there is no running budget {budget_id}", field="budget_id")
+
+
+def _tell(standings: Sequence[BudgetStanding], *, now: datetime) -> list[BudgetStatus]:
     projections = read_projections(((s.terms, s.period) for s in standings), now=now)
     reserved = read_reserved(CounterId.of(s.terms.id, s.period) for s in standings)
-    statuses = [
+    return [
         _status(
             standing,
             projections.get(standing.terms.id),
@@ -128,15 +152,6 @@ def read_statuses(*, now: datetime) -> list[BudgetStatus]:
         )
         for standing in standings
     ]
-    return sorted(statuses, key=_trouble)
-
-
-def find_status(budget_id: int, *, now: datetime) -> BudgetStatus:
-    """One running budget. Raises InvalidBudgetInput when there is none of that id."""
-    for status in read_statuses(now=now):
-        if status.terms.id == budget_id:
-            return status
-    raise InvalidBudgetInput(f"there is no running budget {budget_id}", field="budget_id")
 
 
 def read_history(budget_id: int) -> BudgetHistory:

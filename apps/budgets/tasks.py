@@ -51,11 +51,18 @@ def forget_old_counters() -> None:
 def tell_thresholds() -> None:
     """Tell what budgets reached."""
     for tenant_id in list_tenant_ids():
-        check_thresholds(tenant_id, now=timezone.now())
+        try:
+            check_thresholds(tenant_id, now=timezone.now())
+        except Exception:
+            # One tenant's trouble is not the next one's; what was not told is told next time.
+            logger.exception("tenant %s: thresholds were not looked at", tenant_id)
 
 
 @shared_task
 def project_budgets() -> None:
     """Keep at hand how budgets are expected to end."""
     for tenant_id in list_tenant_ids():
-        refresh_projections(tenant_id, now=timezone.now())
+        try:
+            refresh_projections(tenant_id, now=timezone.now())
+        except Exception:
+            logger.exception("tenant %s: budgets were not projected", tenant_id)

@@ -16,6 +16,7 @@ from apps.budgets.activity import _Change
 from apps.budgets.models import Crossing
 from apps.budgets.projections import refresh_projections
 from apps.budgets.services import add_top_up, change_amount, change_budget
+from apps.budgets.tasks import project_budgets, tell_thresholds
 from apps.budgets.thresholds import check_thresholds
 from apps.pricing.services import change_rate
 from apps.tenants.scoping import tenant_scope
@@ -290,3 +291,11 @@ def test_the_highest_stand_is_known_however_commits_are_folded(batches: list[lis
         # As the statement adds a batch to the row.
         fallen = max(fallen - change.total, change.fallen)
     assert standing + fallen == highest
+
+
+def test_the_workers_tasks_project_and_tell(tenant: TenantInfo, spend: Any) -> None:
+    budget(tenant, thresholds=[Decimal(50)], projected_thresholds=[Decimal(60)])
+    spend(6)
+    project_budgets()
+    tell_thresholds()
+    assert sorted(told(tenant)) == [("actual", "50"), ("projected", "60")]
