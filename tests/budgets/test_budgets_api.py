@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from apps.budgets.rebuild import prepare_counters
+from apps.budgets.rebuild import prepare_counters, refresh_limits
+from apps.budgets.services import BudgetTermsInput, create_budget
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
 from apps.tenants.services import create_department, move_department
@@ -136,6 +137,29 @@ def test_a_top_up_adds_while_it_stands(call: Caller) -> None:
     assert call.row(made["id"])["amount_usd"] == "120"
     history = call("GET", f"/budgets/{made['id']}/history")
     assert [row["reason"] for row in history["top_ups"]] == ["not yet", "a conference"]
+
+
+def test_what_a_period_left_is_allowed_in_the_next_and_ends_when_rollover_does(
+    call: Caller, post_events: Post
+) -> None:
+    now = datetime.now(UTC)
+    yesterday = now - timedelta(days=1)
+    with tenant_scope(call.tenant_id):
+        budget_id = create_budget(
+            BudgetTermsInput(
+                scope={}, period="day", unit="requests", amount=Decimal(5), rollover=True
+            ),
+            actor="test",
+            now=yesterday,
+        )
+    post_events([native_event(timestamp=yesterday.isoformat()) for _ in range(2)])
+    prepare_counters(call.tenant_id, now=now)
+    row = call.row(budget_id)
+    assert (row["rollover"], row["amount"], row["spent"]) == (True, "8", "0")
+    post_events([native_event(timestamp=yesterday.isoformat())])
+    refresh_limits(call.tenant_id, now=now)
+    assert call.row(budget_id)["amount"] == "7"
+    assert call("PATCH", f"/budgets/{budget_id}", {"rollover": False})["amount"] == "5"
 
 
 def test_an_archived_budget_is_gone_and_its_history_stays(call: Caller) -> None:
