@@ -353,9 +353,7 @@ def test_statements_do_not_grow_with_budgets(
 
     def asked() -> int:
         refresh_projections(tenant.id, now=datetime.now(UTC))
-        with CaptureQueriesContext(
-            connection,
-        ) as queries:
+        with CaptureQueriesContext(connection) as queries:
             text(viewer.get("/budgets"))
         return len(queries)
 
@@ -364,7 +362,7 @@ def test_statements_do_not_grow_with_budgets(
     few = asked()
     for n in range(5, 30):
         make_budget(tenant.id, "1", scope={"project": f"p{n}"}, on_limit="notify")
-    assert asked() == few
+    assert asked() <= few
 
 
 def test_the_page_that_lives_gets_204_while_nothing_changes(
