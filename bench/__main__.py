@@ -15,6 +15,7 @@ ENTRIES: Final = (
     "singles",
     "litellm",
     "freshness",
+    "reservations",
 )
 # Entries that take too long to run unasked.
 ON_DEMAND: Final = ("growth",)

@@ -101,7 +101,7 @@ def _make_tenant() -> tuple[int, str]:
     now = datetime.now(UTC)
     tenant_id = create_tenant(name="Bench", time_zone="Europe/Berlin", slug="bench", now=now)
     with tenant_scope(tenant_id):
-        scopes = ("ingest", "read")
+        scopes = ("ingest", "route", "read")
         return tenant_id, issue_api_key(name="bench", scopes=scopes, actor="bench", now=now)
 
 

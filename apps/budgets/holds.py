@@ -168,6 +168,9 @@ class _Attempt:
 
     def run(self) -> "Reservation | list[CapBroken]":
         """Hold, write down, make sure; the caps that would break if it does not fit."""
+        if not connection.in_atomic_block:
+            # To the pool: who waits for a round must not keep its leader from a connection.
+            connection.close()
         give_up_at = time.monotonic() + PATIENCE_S
         while True:
             try:
