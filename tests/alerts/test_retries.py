@@ -24,7 +24,7 @@ chances = st.floats(0, 1, exclude_max=True)
 @given(st.integers(1, MAX_ATTEMPTS), chances)
 def test_delay_grows_to_a_bound_and_is_spread(attempt: int, chance: float) -> None:
     middle = min(10 * 4 ** (attempt - 1), MAX_DELAY_S)
-    assert 0.75 * middle <= retry_delay_s(attempt, chance=chance) < 1.25 * middle
+    assert 0.75 * middle <= retry_delay_s(attempt, chance=chance) <= 1.25 * middle
 
 
 def test_attempts_are_over_after_about_a_day() -> None:

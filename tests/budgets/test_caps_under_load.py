@@ -33,7 +33,7 @@ from tests.budgets.caps_load import (
 from tests.conftest import Key, native_event, roll_up
 
 CLIENTS = 64
-DECISIONS = 1500
+DECISIONS = 1000
 
 
 class InProcess:
