@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from apps.insights.core.calendar_guess import CalendarGuess
 from apps.insights.core.detector import Detector
+from apps.insights.core.robust import row_mean
 from apps.insights.holiday_calendars import UTC_OFFSETS, holiday_hours
 from bench.alert_scoring import Verdict, judge
 from bench.results import Result
@@ -118,12 +119,15 @@ def _show(name: str, verdict: Verdict, goal: Goal | None = None) -> Iterator[Res
 
 def _daily_sigma(spend: Hours, limit: float) -> Flags:
     """Each day's total against mean and deviation of the 28 before, known at its last hour."""
-    days = np.nansum(spend.reshape(len(spend) // 24, 24, -1), axis=1)
+    hourly = spend.reshape(len(spend) // 24, 24, -1)
+    # A day before the series began is unknown, not zero.
+    days = np.where(np.isnan(hourly).all(axis=1), np.nan, np.nansum(hourly, axis=1))
     flags = np.zeros(spend.shape, dtype=bool)
     for day in range(14, len(days)):
         before = days[max(0, day - 28) : day]
-        far = np.abs(days[day] - before.mean(axis=0)) > limit * before.std(axis=0)
-        flags[day * 24 + 23] = far & (before.mean(axis=0) > 0)
+        is_old = (~np.isnan(before)).sum(axis=0) >= 14
+        middle, deviation = row_mean(before), np.sqrt(row_mean((before - row_mean(before)) ** 2))
+        flags[day * 24 + 23] = is_old & (np.abs(days[day] - middle) > limit * deviation)
     return flags
 
 

@@ -23,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Hours = NDArray[np.float64]
-World = Literal["smooth", "bursty", "counted"]
+World = Literal["smooth", "bursty", "counted", "reference"]
 SeriesKind = Literal["steady", "office", "consumer", "batch", "sparse", "quiet", "new"]
 EventKind = Literal["spike", "outage", "shift", "drift", "storm"]
 
 WORLDS: Final[tuple[World, ...]] = ("smooth", "bursty", "counted")
+REFERENCE: Final[World] = "reference"
 KINDS: Final[tuple[SeriesKind, ...]] = (
     "steady",
     "office",
@@ -57,6 +58,31 @@ EVENT_SHARES: Final[dict[EventKind, float]] = {
     "shift": 0.18,
     "drift": 0.13,
     "storm": 0.20,
+}
+# By how much a level wanders a day, and how heavy the tail of one request's cost is.
+_WANDER: Final[dict[World, float]] = {"smooth": 1, "bursty": 1, "counted": 1, "reference": 0.7}
+_COST_TAIL: Final[dict[World, float]] = {
+    "smooth": 0.4,
+    "bursty": 0.7,
+    "counted": 1.0,
+    "reference": 0.5,
+}
+_SHIFT_SIZES: Final[dict[World, tuple[float, float]]] = {
+    "smooth": (1.35, 3.5),
+    "bursty": (1.35, 3.5),
+    "counted": (1.35, 3.5),
+    "reference": (1.2, 4.0),
+}
+_OUTAGE_HOURS: Final[dict[World, tuple[int, int]]] = {
+    "smooth": (3, 25),
+    "bursty": (3, 25),
+    "counted": (3, 25),
+    "reference": (6, 31),
+}
+_REFERENCE_WEEKENDS: Final[dict[SeriesKind, tuple[float, float]]] = {
+    "steady": (0.4, 0.8),
+    "consumer": (1.2, 2.0),
+    "quiet": (0.5, 1.0),
 }
 EVENTS_PER_SERIES: Final = 1.18  # some find no room: about 231 remain in 200 series
 WARM_UP_DAYS: Final = 21
@@ -95,7 +121,7 @@ def spend_series(
     seed: int, world: World, *, count: int = 200, days: int = 181
 ) -> Iterator[SpendSeries]:
     """Yield `count` series of one start; the same seed and world give the same numbers."""
-    chance = np.random.default_rng([seed, WORLDS.index(world)])
+    chance = np.random.default_rng([seed, (*WORLDS, REFERENCE).index(world)])
     start = STARTS[seed % len(STARTS)]
     for n in range(count):
         yield _one_series(chance, world, f"{world}-{seed}-{n:03d}", start, days * 24)
@@ -110,11 +136,13 @@ def _one_series(
     clock = _local_clock(zone, country, start, hours)
     first = int(chance.integers(20 * 24, 120 * 24)) if kind == "new" else 0
     profile = _profile(chance, shape, clock)
-    level = _level(chance, hours, first)
+    if world == REFERENCE and shape in _REFERENCE_WEEKENDS:
+        profile = _with_weekends(chance, profile, shape, clock)
+    level = _level(chance, hours, first, _WANDER[world])
     if kind == "new":
         level = level * (1 - 0.7 * np.exp(-np.maximum(np.arange(hours) - first, 0) / (24 * 6)))
     rate = _requests_per_hour(chance, shape) * profile * level
-    events = _place_events(chance, rate, first)
+    events = _place_events(chance, world, rate, first)
     factor, unit_factor, extra = _effects(chance, events, rate)
     noise = _noise(chance, world, hours, shape)
     requests = _requests(chance, world, shape, (rate * noise + 0.0) * factor + extra)
@@ -175,6 +203,16 @@ def _profile(chance: np.random.Generator, shape: SeriesKind, clock: _Clock) -> H
     return np.asarray(profile / profile.mean())
 
 
+def _with_weekends(
+    chance: np.random.Generator, profile: Hours, shape: SeriesKind, clock: _Clock
+) -> Hours:
+    """The reference's stronger weekends: what makes a day's deviation a poor measure."""
+    low, high = _REFERENCE_WEEKENDS[shape]
+    weekend = np.where(clock.is_holiday, 6, clock.weekday) >= 5
+    profile = profile * np.where(weekend, chance.uniform(low, high), 1.0)
+    return np.asarray(profile / profile.mean())
+
+
 def _batch_profile(chance: np.random.Generator, clock: _Clock) -> Hours:
     """Jobs at fixed local hours; now and then one runs an hour late. Between them almost none."""
     jobs: Hours = np.zeros_like(clock.hour)
@@ -198,11 +236,11 @@ def _requests_per_hour(chance: np.random.Generator, shape: SeriesKind) -> float:
     return float(10 ** chance.uniform(1.7, 4))
 
 
-def _level(chance: np.random.Generator, hours: int, first: int) -> Hours:
+def _level(chance: np.random.Generator, hours: int, first: int, wander: float) -> Hours:
     """Growth, a slow wander, and launches: legitimate ramps that nobody labels."""
     at = np.arange(hours)
     log_level = np.log1p(chance.uniform(-0.05, 0.15)) * at / 730
-    steps = np.repeat(chance.normal(0, chance.uniform(0.002, 0.015), hours // 24 + 1), 24)[:hours]
+    steps = np.repeat(wander * chance.normal(0, chance.uniform(0.002, 0.015), hours // 24 + 1), 24)[:hours]
     log_level = log_level + np.cumsum(steps) / 24
     if chance.random() < 0.12:
         middle = chance.uniform(first + 5 * 24, hours)
@@ -218,12 +256,14 @@ def _unit_wander(chance: np.random.Generator, hours: int) -> Hours:
     return np.asarray(np.exp(np.repeat(days, 24)[:hours] + fast))
 
 
-def _place_events(chance: np.random.Generator, rate: Hours, first: int) -> list[SpendEvent]:
+def _place_events(
+    chance: np.random.Generator, world: World, rate: Hours, first: int
+) -> list[SpendEvent]:
     hours = len(rate)
     events: list[SpendEvent] = []
     for _ in range(min(int(chance.poisson(EVENTS_PER_SERIES)), MAX_EVENTS)):
         for _ in range(20):
-            event = _draw_event(chance, rate, first + WARM_UP_DAYS * 24)
+            event = _draw_event(chance, world, rate, first + WARM_UP_DAYS * 24)
             calm = CALM_DAYS * 24
             if event.end <= hours and all(
                 event.start >= e.end + calm or e.start >= event.end + calm for e in events
@@ -233,7 +273,9 @@ def _place_events(chance: np.random.Generator, rate: Hours, first: int) -> list[
     return sorted(events, key=lambda event: event.start)
 
 
-def _draw_event(chance: np.random.Generator, rate: Hours, earliest: int) -> SpendEvent:
+def _draw_event(
+    chance: np.random.Generator, world: World, rate: Hours, earliest: int
+) -> SpendEvent:
     hours = len(rate)
     kinds = list(EVENT_SHARES)
     kind = kinds[chance.choice(len(kinds), p=list(EVENT_SHARES.values()))]
@@ -243,10 +285,13 @@ def _draw_event(chance: np.random.Generator, rate: Hours, earliest: int) -> Spen
     if kind == "outage":
         start = _busy_hour(chance, rate, earliest)
         return SpendEvent(
-            kind, start, start + int(chance.integers(3, 25)), float(chance.choice([0, 0, 0.1, 0.3]))
+            kind,
+            start,
+            start + int(chance.integers(*_OUTAGE_HOURS[world])),
+            float(chance.choice([0, 0, 0.1, 0.3])),
         )
     if kind == "shift":
-        size = _log(chance, 1.35, 3.5)
+        size = _log(chance, *_SHIFT_SIZES[world])
         # Some last; the others go back to where they came from.
         end = hours if chance.random() < 0.35 else start + int(chance.integers(4 * 24, 25 * 24))
         return SpendEvent(
@@ -308,6 +353,10 @@ def _noise(chance: np.random.Generator, world: World, hours: int, shape: SeriesK
         bursts = chance.random(hours) < 0.002
         log_noise[bursts] += chance.uniform(0.2, 0.6, bursts.sum())
         return np.asarray(np.exp(np.clip(log_noise, -2.5, 1.2)))
+    if world == REFERENCE:
+        log_noise = 0.7 * size * _ar1(chance.normal(size=hours), chance.uniform(0.1, 0.6))
+        days = np.repeat(chance.normal(0, chance.uniform(0.02, 0.06), hours // 24 + 1), 24)
+        return np.asarray(np.exp(log_noise + days[:hours]))
     shape_of_gamma = 1 / size**2
     return chance.gamma(shape_of_gamma, 1 / shape_of_gamma, hours) * np.exp(
         chance.uniform(0.02, 0.08) * _ar1(chance.normal(size=hours), 0.95)
@@ -332,7 +381,7 @@ def _requests(chance: np.random.Generator, world: World, shape: SeriesKind, rate
 
 def _spend(chance: np.random.Generator, world: World, requests: Hours, unit_cost: Hours) -> Hours:
     """Requests times the mean of that many heavy-tailed costs (the mean narrows with the count)."""
-    tail = {"smooth": 0.4, "bursty": 0.7, "counted": 1.0}[world]
+    tail = _COST_TAIL[world]
     spread = np.sqrt(np.log1p((np.exp(tail**2) - 1) / np.maximum(requests, 1)))
     mean_of_costs = np.exp(spread * chance.normal(size=len(requests)) - spread**2 / 2)
     return np.asarray(requests * unit_cost * mean_of_costs)

@@ -2,7 +2,8 @@
 
 For those who know neither country nor zone of a series (`detect_series` has only its numbers); a
 tenant's country is known. A calendar is possible while the middle of the series' day fits its
-zone, and until the series worked through its holidays more often than it kept them.
+zone, and until the series worked through its holidays more often than it kept them. The middle of
+the day tells a zone only of those who rest at weekends: others may keep any calendar.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from apps.insights.core.expectations import open_day
 from apps.insights.core.series_state import (
     DAY,
+    DAYS,
     PROFILE_HOURS,
     VALUE_HOURS,
     WEEK,
@@ -27,8 +29,9 @@ MIDDLE_OF_DAY: Final = 12.8  # local hour around which a working day lies
 PHASE_TOLERANCE_HOURS: Final = 2.75
 KEPT_SHARE: Final = 0.3  # of the way from a day off to a usual day
 WORKED_SHARE: Final = 0.75
-TELLING_SHARE: Final = 0.6  # only where a day off is less than this of a usual one
+TELLING_SHARE: Final = 0.8  # only where a day off is less than this of a usual one
 MIN_WEEKS: Final = 2
+RESTING_SHARE: Final = 0.5  # whose two lowest days of the week are less than this of its middle one
 
 
 class CalendarGuess:
@@ -73,7 +76,11 @@ class CalendarGuess:
         angles = np.exp(2j * np.pi * (np.arange(DAY) + 0.5) / DAY)[:, None]
         middle_utc = np.angle((by_hour * angles).sum(axis=0)) / (2 * np.pi) * DAY
         apart = (self._offsets - (MIDDLE_OF_DAY - middle_utc) + DAY / 2) % DAY - DAY / 2
-        return np.asarray(np.abs(apart) <= PHASE_TOLERANCE_HOURS)
+        is_near = np.abs(apart) <= PHASE_TOLERANCE_HOURS
+        days = [(state.hour // DAY - k) % DAYS for k in range(1, 8)]
+        week_shape = np.sort(state.day_profile[0, days], axis=0)
+        rests = week_shape[:2].mean(axis=0) < RESTING_SHARE * week_shape[3]
+        return np.asarray(is_near | ~rests)
 
 
 def _day_off(state: SeriesState, hours: NDArray[Any]) -> NDArray[Any]:
