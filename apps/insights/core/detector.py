@@ -33,8 +33,8 @@ from apps.insights.core.series_state import (
 from apps.insights.core.thresholds import (
     CARRIED_SHARE,
     DRIFT_LIMIT,
-    MATERIAL_SHARE_OF_DAY,
     limits,
+    weight,
 )
 
 Numbers = NDArray[np.floating[Any]]
@@ -264,8 +264,8 @@ def _score(state: SeriesState, opening: DayOpening, limit: Numbers, is_scored: F
     found = deviations(state, opening, hour)
     records = state.record[..., hour // DAY % RECORD_DAYS, :]
     records[:] = np.where(is_scored, np.fmax(records, found.beyond_expected), records)
-    relative = found.beyond_ordinary / limit
-    relative[~(_is_carried(found) & (found.share_of_day > MATERIAL_SHARE_OF_DAY))] = 0
+    relative = found.beyond_ordinary / limit * weight(found)
+    relative[~_is_carried(found)] = 0
     relative = np.nan_to_num(np.maximum(relative, 0), nan=0) * is_scored
     flat = relative.reshape(-1, state.count)
     best = flat.argmax(axis=0)

@@ -11,7 +11,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.insights.core.robust import row_mean, row_median, row_quantile, weighted_median
+from apps.insights.core.robust import (
+    row_mean,
+    row_median,
+    row_quantile,
+    row_quantiles,
+    weighted_median,
+)
 from apps.insights.core.series_state import (
     CHANNELS,
     DAY,
@@ -30,7 +36,9 @@ LEVEL_DAYS: Final = 7
 EARLIER_LEVELS_DAYS: Final = (14, 21, 28)
 FEW_WEEKS: Final = 2  # fewer: the hour of the day helps out
 RECORDS_USED_DAYS: Final = 42
+RECORD_SHARES: Final = (0.85, 0.95, 1.0)
 RECENT_DAYS: Final = 28
+ZERO_HEAVY_ERROR: Final = 0.75  # the hourly error of four weeks is this share of the spend
 QUIET_DAY_HOURS: Final = 8  # a day with more of them says little about the level
 
 DRIFT_AGAINST_DAYS: Final = (10, 35)
@@ -50,7 +58,8 @@ class DayOpening:
     earlier_level: Numbers  # (3, n)
     mean_hour: Numbers  # (2, n): of the last four weeks, in USD and requests
     usual_record: Numbers  # (3, windows, 2, n): 85% of days stay below
-    highest_record: Numbers  # (3, windows, 2, n)
+    rare_record: Numbers  # 95%: two days of an event do not move it
+    highest_record: Numbers
     known_days: Numbers  # (n,)
     is_zero_heavy: NDArray[np.bool_]  # no profile explains it: judged by its own records
     has_requests: NDArray[np.bool_]
@@ -66,21 +75,20 @@ def open_day(state: SeriesState, day: int) -> DayOpening:
         level = state.level[:, day % DAYS]
         earlier_level = np.stack([row_median(state.level[c, earlier]) for c in range(CHANNELS)])
         recent = _days(day, range(1, RECENT_DAYS + 1))
-        # np.take copies whole rows; indexing would go number by number.
-        records = np.take(state.record, _record_days(day, RECORDS_USED_DAYS), axis=-2)
-        by_day = np.moveaxis(records, -2, 0)
+        usual_record, rare_record, highest_record = _records(state, day)
         totals = state.day_total[:, recent]
-        spent = np.nansum(totals[0], axis=0)
+        used = _record_days(day, RECORDS_USED_DAYS)
         return DayOpening(
             day=day,
             week_means=_week_means(state, day),
             level=level,
             earlier_level=np.where(np.isnan(earlier_level), level, earlier_level),
             mean_hour=np.stack([row_mean(totals[c]) for c in (0, 1)]) / DAY,
-            usual_record=row_quantile(by_day, 0.85),
-            highest_record=np.fmax.reduce(by_day, axis=0),
-            known_days=(~np.isnan(by_day[:, 0, 0, 0])).sum(axis=0).astype(float),
-            is_zero_heavy=np.nansum(state.day_error[recent], axis=0) > 0.75 * spent,
+            usual_record=usual_record,
+            rare_record=rare_record,
+            highest_record=highest_record,
+            known_days=(~np.isnan(state.record[0, 0, 0, used])).sum(axis=0).astype(float),
+            is_zero_heavy=_is_zero_heavy(state, day),
             has_requests=(~np.isnan(totals[1])).any(axis=0),
             drift_before=state.drift[_days(day, range(1, DRIFT_SILENT_DAYS + 1))].max(axis=0),
         )
@@ -148,8 +156,27 @@ def _set_drift(state: SeriesState, day: int) -> None:
     noise = row_quantile(np.abs(later - week_before), 0.7) + DRIFT_NOISE_FLOOR
     outside = np.fmax(now - np.fmax.reduce(then, axis=0), np.fmin.reduce(then, axis=0) - now)
     is_old = day * DAY - state.first_hour >= DRIFT_MIN_DAYS * DAY
-    drift = np.where(is_old, outside / noise, 0)
+    # The level of a series that hardly ever spends jumps with each request.
+    drift = np.where(is_old & ~_is_zero_heavy(state, day), outside / noise, 0)
     state.drift[day % DAYS] = np.nan_to_num(drift, nan=0, posinf=0, neginf=0)
+
+
+def _is_zero_heavy(state: SeriesState, day: int) -> NDArray[np.bool_]:
+    recent = _days(day, range(1, RECENT_DAYS + 1))
+    spent = np.nansum(state.day_total[0, recent], axis=0)
+    return np.asarray(np.nansum(state.day_error[recent], axis=0) > ZERO_HEAVY_ERROR * spent)
+
+
+def _records(state: SeriesState, day: int) -> Numbers:
+    """(3 of 85%, 95% and all, 3, windows, 2, n): what that share of the records stays below."""
+    days = _record_days(day, RECORDS_USED_DAYS)
+    found = np.empty((len(RECORD_SHARES), *state.record.shape[:3], state.count), dtype=np.float32)
+    # One window at a time stays in the processor's cache; np.take copies whole rows.
+    for at in np.ndindex(state.record.shape[:3]):
+        found[(slice(None), *at)] = row_quantiles(
+            np.take(state.record[at], days, axis=0), RECORD_SHARES
+        )
+    return found
 
 
 def _week_means(state: SeriesState, day: int) -> Numbers:

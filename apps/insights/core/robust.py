@@ -13,10 +13,15 @@ Rows = NDArray[np.floating[Any]]
 
 def row_quantile(rows: Rows, share: float) -> Rows:
     """The `share` quantile of each column's known values (the nearest one); NaN where none is."""
+    return row_quantiles(rows, (share,))[0]
+
+
+def row_quantiles(rows: Rows, shares: tuple[float, ...]) -> list[Rows]:
+    """`row_quantile` of each share, sorting once."""
     ordered = np.sort(rows, axis=0)
     known = (~np.isnan(rows)).sum(axis=0)
-    place = np.floor(share * (known - 1) + 0.5).astype(np.intp).clip(0)
-    return np.asarray(np.take_along_axis(ordered, place[None], axis=0)[0])
+    places = [np.floor(share * (known - 1) + 0.5).astype(np.intp).clip(0) for share in shares]
+    return [np.take_along_axis(ordered, place[None], axis=0)[0] for place in places]
 
 
 def row_median(rows: Rows) -> Rows:

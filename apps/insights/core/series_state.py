@@ -129,7 +129,7 @@ class SeriesState:
 
     def to_bytes(self) -> bytes:
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, hour=np.int64(self.hour), **self._arrays())
+        np.savez(buffer, hour=np.int64(self.hour), **self._arrays())
         return buffer.getvalue()
 
     @classmethod
