@@ -37,3 +37,15 @@ def test_holidays_kept_are_quiet_and_holidays_worked_are_not() -> None:
     noon = np.array([quiet[day * 24 + 12] for day in HOLIDAYS])
     assert noon[:, 0].all()
     assert noon[:, 1].tolist() == [True, True, False]  # worked through two: not its calendar
+
+
+def test_whoever_does_not_rest_at_weekends_may_keep_any_calendar() -> None:
+    rests, flat = office(HOURS, 1), steady(HOURS, 3)
+    requests = columns(rests, flat)
+    guess, detector = CalendarGuess((-11.0,), 2), Detector.of(2, hour=START_HOUR)
+    none = np.array([False])
+    for n in range(HOURS):
+        guess.observe(detector.state, none)
+        detector.advance(spend_of(requests[n]), requests[n])
+    # No office of Berlin is eleven hours behind; machines may serve people who are.
+    assert guess.quiet(np.array([True])).tolist() == [False, True]

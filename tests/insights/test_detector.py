@@ -47,6 +47,10 @@ class Story:
         self._add("shift", shift)
         self._add("drift", drift)
         self._add("dip", dip)
+        again = steady(HOURS, 36)
+        again[EVENT - 10 * 24 : EVENT - 10 * 24 + 3] *= 11
+        again[EVENT : EVENT + 3] *= 8
+        self._add("again", again)
         self._add("storm", office(HOURS, 40))
         self.spend["storm"][EVENT : EVENT + 12] *= 2
         runaway = sparse(HOURS, 41)
@@ -101,6 +105,12 @@ def test_a_spike_is_told_in_its_first_hour_and_not_after_it(story: Story) -> Non
     scores = story.all[EVENT + 2]
     excess = scores.excess_usd[story.column["spike"]]
     assert excess == pytest.approx(3 * 3000 * 0.02, rel=0.2)
+
+
+def test_a_larger_spike_of_last_week_does_not_hide_one(story: Story) -> None:
+    first, second = EVENT - 10 * 24, EVENT
+    assert first in story.scores["again"]
+    assert second <= next(n for n in story.scores["again"] if n > first + 24) <= second + 2
 
 
 def test_an_outage_is_told_within_four_hours(story: Story) -> None:

@@ -26,7 +26,7 @@ class Command(BaseCommand):
             "--sensitivity",
             type=float,
             default=1.0,
-            help="an hour is an anomaly from score 1/SENSITIVITY on; 1.15 finds and errs more",
+            help="an hour is an anomaly from score 1/SENSITIVITY on; 1.35 finds and errs more",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
