@@ -21,12 +21,12 @@ from apps.routing.core.catalog import Catalog
 
 Floats = NDArray[np.float64]
 
-HALF_LIFE_HOURS: Final = 24 * 10
-PRIOR_DEVIATIONS: Final = {"a": 0.25, "o": 0.25, "v": 0.03, "w": 0.05, "u": 0.04}
+HALF_LIFE_HOURS: Final = 24 * 60
+PRIOR_DEVIATIONS: Final = {"a": 0.25, "o": 0.25, "v": 0.04, "w": 0.05, "u": 0.06}
 NOISE: Final = 0.12
 # In standard deviations of one outcome: a drop of less than `slack` is not looked for.
-CUSUM_SLACK: Final = 0.2
-CUSUM_ALARM: Final = 30.0
+CUSUM_SLACK: Final = 0.25
+CUSUM_ALARM: Final = 40.0
 KEPT_AFTER_ALARM: Final = 0.02
 DRIFT_AFTER_ALARM: Final = 0.3
 # Fewer outcomes than these make no alarm: the table was wrong then, and nothing has changed.

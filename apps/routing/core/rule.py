@@ -15,6 +15,7 @@ from apps.routing.core.policy import Policy
 
 MAX_QUALITY: Final = 0.995
 REFUSED: Final = "refused"
+SHORT: Final = "short"
 
 
 class Request(NamedTuple):
@@ -32,7 +33,8 @@ class Request(NamedTuple):
 
 class Choice(NamedTuple):
     """`backend` None: refused. `hold_usd` is the most it can cost. `because` is "best" (no money
-    stood in the way), "reserve" (what is left is kept for the floors of others), or "refused"."""
+    stood in the way), "reserve" (the cheapest, as what is left is kept for the floors of others),
+    "refused" (nothing it may run on is worth its price) or "short" (no money for the cheapest)."""
 
     backend: str | None
     cost_usd: float
@@ -102,7 +104,8 @@ class Rule:
         price = self._price[department]
         local_price = self.local_price if room.local_requests > 0 else inf
         best = None
-        most = self.policy.refusal_worth * value
+        # The last to be refused is refused only when no money is left, never for being hopeless.
+        most = -inf if tier == self.policy.top_tier else self.policy.refusal_worth * value
         best_cost = 0.0
         for option in options:
             _, worth, slope, ceiling, usd_in, usd_out, _, _, is_local = option
@@ -151,7 +154,7 @@ class Rule:
             hold = request.tokens_in * option.hold_in + request.max_tokens_out * option.hold_out
             if hold <= left:
                 return Choice(option.backend, cost, hold, "reserve")
-        return Choice(None, 0.0, 0.0, REFUSED)
+        return Choice(None, 0.0, 0.0, SHORT)
 
     def by_cost(self, request: Request) -> list[tuple[float, Option]]:
         """The backends that meet the floor, the cheapest first; local before any."""

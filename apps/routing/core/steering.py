@@ -32,7 +32,11 @@ from apps.routing.core.volume import Volumes
 Floats = NDArray[np.float64]
 
 HOUR_S: Final = 3600
-SAMPLE: Final = 500
+SAMPLE: Final = 1500
+# Money kept for floors is at most this share of what is left: a reserve is an estimate, and what is
+# beyond its means is for the prices to settle, not for a gate that lets nothing through.
+KEPT_AT_MOST: Final = 0.9
+DAMPING: Final = 0.5
 # Days of traffic that the sample is spread over, once there is so much.
 SAMPLE_DAYS: Final = 3
 FIRST_PLANS: Final = (30, 60, 120, 240, 480)
@@ -183,9 +187,13 @@ class Steering:
         found = smooth_prices(sample, outlook, purse, last)
         is_new_day = hour % 24 == 0
         if last is not None and not is_new_day and self._all > FIRST_PLANS[-1]:
-            found = damped(last, found)
+            found = damped(last, found, DAMPING)
+        # Demand that is better refused at these prices needs nothing kept; the top tier's always.
+        per_usd = found.month + found.day + found.department[sample.department]
+        scores = sample.value - per_usd[:, None] * sample.spend
+        is_worth_it = facts.is_top | (scores[:, 1:-1].max(axis=1) >= scores[:, -1])
         kept = reserves(
-            cheapest_usd=facts.cheapest_usd,
+            cheapest_usd=np.where(is_worth_it, facts.cheapest_usd, 0.0),
             may_run_local=facts.may_run_local,
             department=sample.department,
             is_top=facts.is_top,
@@ -274,8 +282,10 @@ class Steering:
                 name: PolicyDepartment(
                     price=float(prices.department[n]),
                     left_usd=room.department_usd[name],
-                    reserve_usd=float(kept.department_usd[n]) * share,
-                    top_reserve_usd=float(kept.top_department_usd[n]) * share,
+                    reserve_usd=_kept(kept.department_usd[n] * share, room.department_usd[name]),
+                    top_reserve_usd=_kept(
+                        kept.top_department_usd[n] * share, room.department_usd[name]
+                    ),
                 )
                 for n, name in enumerate(c.departments)
             },
@@ -290,10 +300,10 @@ class Steering:
             month_left_usd=room.month_usd,
             day_left_usd=room.day_usd,
             local_requests_left=room.local_requests,
-            reserve_usd=kept.month_usd * share,
-            top_reserve_usd=kept.top_month_usd * share,
-            day_reserve_usd=kept.day_usd * day_share,
-            top_day_reserve_usd=kept.top_day_usd * day_share,
+            reserve_usd=_kept(kept.month_usd * share, room.month_usd),
+            top_reserve_usd=_kept(kept.top_month_usd * share, room.month_usd),
+            day_reserve_usd=_kept(kept.day_usd * day_share, room.day_usd),
+            top_day_reserve_usd=_kept(kept.top_day_usd * day_share, room.day_usd),
             explore_share=EXPLORE_SHARE,
             explore_optimism=EXPLORE_OPTIMISM,
         )
@@ -339,3 +349,7 @@ class Steering:
             for n, b in enumerate(c.backends)
         )
 
+
+
+def _kept(usd: float, left_usd: float) -> float:
+    return max(0.0, min(float(usd), KEPT_AT_MOST * left_usd))
