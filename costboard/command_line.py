@@ -10,7 +10,16 @@ from costboard.embedded import default_data_dir, running
 
 # These look at files alone, or (demo) hold the services themselves.
 WITHOUT_SERVICES = frozenset(
-    {"check", "collectstatic", "demo", "detect_series", "forecast_series", "help", "version"}
+    {
+        "check",
+        "collectstatic",
+        "demo",
+        "detect_series",
+        "forecast_series",
+        "help",
+        "simulate_routing",
+        "version",
+    }
 )
 
 
