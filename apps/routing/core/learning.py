@@ -21,7 +21,7 @@ from apps.routing.core.catalog import Catalog
 
 Floats = NDArray[np.float64]
 
-HALF_LIFE_HOURS: Final = 24 * 60
+HALF_LIFE_HOURS: Final = 24 * 30
 PRIOR_DEVIATIONS: Final = {"a": 0.25, "o": 0.25, "v": 0.04, "w": 0.05, "u": 0.06}
 NOISE: Final = 0.12
 # In standard deviations of one outcome: a drop of less than `slack` is not looked for.

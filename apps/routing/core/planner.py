@@ -33,11 +33,13 @@ TODAY, HEAVY, LATER = range(3)
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Recent requests x choices; choice 0 is local, the last is a refusal. `value` in USD, less
-    cost, -inf where a floor bars; `spend` in USD is what caps count."""
+    cost, -inf where a floor bars; `spend` in USD is what caps count; `share` is the part of its
+    department's requests that a request stands for."""
 
     value: Floats
     spend: Floats
     department: Ints
+    share: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,5 +318,5 @@ def _weights(sample: Sample, outlook: Outlook) -> Floats:
     """Stretches x sample: each department's requests to come, shared among its own in the sample."""
     if not len(sample.department):
         raise ValueError("no requests yet to plan on")
-    count = np.bincount(sample.department, minlength=outlook.requests.shape[1])
-    return (outlook.requests / np.maximum(count, 1))[:, sample.department]
+    weights: Floats = outlook.requests[:, sample.department] * sample.share
+    return weights

@@ -11,8 +11,8 @@ from apps.routing.core.planner import TODAY, Outlook
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# Costs scatter, and a forecast is one.
-SAFETY: Final = 1.1
+# Holds are worst cases, well above what requests cost: that is margin enough.
+SAFETY: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ def reserves(
     cheapest_usd: Floats,
     may_run_local: NDArray[np.bool_],
     department: Ints,
+    share: Floats,
     is_top: NDArray[np.bool_],
     outlook: Outlook,
 ) -> Reserves:
     """From a sample of recent requests, as in the planner: `cheapest_usd` is the cheapest cloud
     backend that meets the floor. Local places are shared evenly by those that may run there."""
     departments = outlook.requests.shape[1]
-    count = np.bincount(department, minlength=departments)
-    weight = (outlook.requests / np.maximum(count, 1))[:, department]
+    weight = outlook.requests[:, department] * share
     local = weight[:, may_run_local].sum(axis=1)
     free = np.minimum(1.0, outlook.places / np.maximum(local, 1e-9))
     paid = np.where(may_run_local[None, :], 1.0 - free[:, None], 1.0)

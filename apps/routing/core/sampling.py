@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from apps.routing.core.planner import Sample
 from apps.routing.core.rule import Request
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,58 @@ class SampleFacts:
     is_top: NDArray[np.bool_]
 
 
+class Mix:
+    """What all requests were, by department, tier and task: a sample of a few hundred has a tenth
+    too many or too few of the dear ones, and post-stratification takes that away. Fades."""
+
+    HALF_LIFE_HOURS: Final = 24.0 * 7
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._departments = {name: n for n, name in enumerate(catalog.departments)}
+        self._tiers = {name: n for n, name in enumerate(catalog.tiers)}
+        self._tasks = {name: n for n, name in enumerate(catalog.tasks)}
+        tiers, tasks = len(catalog.tiers), len(catalog.tasks)
+        self._count = [[[0.0] * tasks for _ in range(tiers)] for _ in catalog.departments]
+        self._tokens = [[0.0] * tiers for _ in catalog.departments]
+
+    def count(self, request: Request) -> None:
+        """Input and, four times as dear, output tokens stand for what a request costs."""
+        d, t = self._departments[request.department], self._tiers[request.tier]
+        self._count[d][t][self._tasks[request.task]] += 1.0
+        self._tokens[d][t] += request.tokens_in + 4.0 * request.est_tokens_out
+
+    def fade(self, hours: float) -> None:
+        kept = 0.5 ** (hours / self.HALF_LIFE_HOURS)
+        self._count = [[[kept * n for n in row] for row in rows] for rows in self._count]
+        self._tokens = [[kept * n for n in row] for row in self._tokens]
+
+    def weigh(
+        self, department: Ints, tier: Ints, task: Ints, tokens: Floats
+    ) -> tuple[Floats, Floats]:
+        """The share of its department that each request of a sample stands for, and how much
+        larger those of its department and tier are than in the sample."""
+        count, all_tokens = np.array(self._count), np.array(self._tokens)
+        in_sample = np.zeros_like(count)
+        np.add.at(in_sample, (department, tier, task), 1.0)
+        seen = np.where(in_sample > 0, count, 0.0)
+        of_department = np.maximum(seen.sum(axis=(1, 2)), 1e-9)
+        share = (seen / np.maximum(in_sample, 1.0))[department, tier, task]
+        share = share / of_department[department]
+        sampled = np.zeros_like(all_tokens)
+        weight = np.zeros_like(all_tokens)
+        np.add.at(sampled, (department, tier), share * tokens)
+        np.add.at(weight, (department, tier), share)
+        mean = all_tokens / np.maximum(count.sum(axis=2), 1e-9)
+        larger = mean * weight / np.maximum(sampled, 1e-9)
+        return share, np.clip(larger, 0.5, 2.0)[department, tier]
+
+
 def take_sample(
     rows: Sequence[Request],
     catalog: Catalog,
     believed: Believed,
     out_multipliers: Sequence[float],
+    mix: Mix,
 ) -> tuple[Sample, SampleFacts]:
     """What each request would bring and cost on each backend, by what is believed now."""
     tiers = {name: n for n, name in enumerate(catalog.tiers)}
@@ -38,8 +87,11 @@ def take_sample(
     task = np.array([tasks[r.task] for r in rows])
     value = np.array([r.value_usd for r in rows])[:, None]
     x = np.array([r.difficulty for r in rows])[:, None] - 0.5
+    department = np.array([departments[r.department] for r in rows])
     tokens_in = np.array([float(r.tokens_in) for r in rows])[:, None]
     tokens_out = np.array([r.est_tokens_out for r in rows])[:, None]
+    share, larger = mix.weigh(department, tier, task, (tokens_in + 4 * tokens_out)[:, 0])
+    tokens_in, tokens_out = tokens_in * larger[:, None], tokens_out * larger[:, None]
     usd_in = np.array([b.usd_in for b in catalog.backends])
     usd_out = np.array([b.usd_out for b in catalog.backends]) * np.array(out_multipliers)
     cost = tokens_in * usd_in + tokens_out * usd_out
@@ -52,7 +104,8 @@ def take_sample(
     sample = Sample(
         value=np.hstack([np.where(eligible, worth, -np.inf), -catalog.reject_multiplier * value]),
         spend=np.hstack([nothing, cost[:, 1:], nothing]),
-        department=np.array([departments[r.department] for r in rows]),
+        department=department,
+        share=share,
     )
     return sample, SampleFacts(
         cheapest_usd=np.where(np.isfinite(cheapest), cheapest, 0.0),

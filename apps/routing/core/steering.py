@@ -26,7 +26,7 @@ from apps.routing.core.planner import (
 from apps.routing.core.policy import Policy, PolicyBackend, PolicyDepartment, Quality
 from apps.routing.core.reserve import Reserves, reserves
 from apps.routing.core.rule import Request, Room, Rule
-from apps.routing.core.sampling import take_sample
+from apps.routing.core.sampling import Mix, take_sample
 from apps.routing.core.volume import Volumes
 
 Floats = NDArray[np.float64]
@@ -75,6 +75,7 @@ class Steering:
         self.spending = Spending(catalog)
         self.volumes = Volumes(catalog.forecast)
         self.failures: list[str] = []
+        self._mix = Mix(catalog)
         self._every = plan_every_s, pace_every_s
         self._department = {name: n for n, name in enumerate(catalog.departments)}
         self._backend = {backend.name: n for n, backend in enumerate(catalog.backends)}
@@ -97,6 +98,7 @@ class Steering:
     def arrive(self, ts_s: float, request: Request) -> None:
         n = self._department[request.department]
         self.volumes.count(int(ts_s // HOUR_S), n)
+        self._mix.count(request)
         self._all += 1
         self._arrived[n] += 1
         recent = self._recent[n]
@@ -152,6 +154,7 @@ class Steering:
         """New prices; when there are none to be found the last stand, and the pacer goes on."""
         self._believed = self.learning.believe((ts_s - self._believed_s) / HOUR_S)
         self.spending.fade((ts_s - self._believed_s) / HOUR_S)
+        self._mix.fade((ts_s - self._believed_s) / HOUR_S)
         self._believed_s = self._planned_s = ts_s
         self._publish_beliefs()
         rows = [request for recent in self._recent for request in recent]
@@ -166,7 +169,7 @@ class Steering:
 
     def _plan_on(self, rows: list[Request], ts_s: float, room: Room) -> _Plan:
         hour = int(ts_s // HOUR_S)
-        sample, facts = take_sample(rows, self.catalog, self._believed, self._multipliers())
+        sample, facts = take_sample(rows, self.catalog, self._believed, self._multipliers(), self._mix)
         remaining = self.volumes.remaining(ts_s)
         heavy = self._heavy_days(remaining, hour, room)
         outlook = stretches(
@@ -196,17 +199,17 @@ class Steering:
             cheapest_usd=np.where(is_worth_it, facts.cheapest_usd, 0.0),
             may_run_local=facts.may_run_local,
             department=sample.department,
+            share=sample.share,
             is_top=facts.is_top,
             outlook=outlook,
         )
-        here = remaining[0] / np.maximum(np.bincount(sample.department, minlength=len(left)), 1)
         means = self._meant_spend(sample, outlook, found)
         return _Plan(
             prices=found,
             reserves=kept,
             sample=sample,
             spend_per_request=means,
-            here=here[sample.department],
+            here=remaining[0][sample.department] * sample.share,
             today=float(outlook.requests[:2].sum()),
             rest=float(remaining.sum()),
             ts_s=ts_s,
@@ -228,9 +231,8 @@ class Steering:
             share = weight[stretch] / max(weight.sum(), 1e-9)
             spent += share * sample.spend[np.arange(len(choice)), choice]
         departments = outlook.requests.shape[1]
-        count = np.bincount(sample.department, minlength=departments)
-        means: list[float] = (
-            np.bincount(sample.department, spent, departments) / np.maximum(count, 1)
+        means: list[float] = np.bincount(
+            sample.department, sample.share * spent, departments
         ).tolist()
         return means
 
