@@ -16,6 +16,7 @@ ENTRIES: Final = (
     "litellm",
     "freshness",
     "reservations",
+    "routing",
 )
 # Entries that take too long to run unasked.
 ON_DEMAND: Final = ("growth",)

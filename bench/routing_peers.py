@@ -95,7 +95,13 @@ class ModelCaps(Peer):
             if n == 0 or self._spent.get((int(ts_s // DAY_S), name), 0.0) < cap:
                 yield n
 
-    def settled(self, ts_s: float, request: Request, choice: Choice, outcome: Outcome) -> None:
+    def settled(
+        self,
+        ts_s: float,
+        request: Request,  # noqa: ARG002
+        choice: Choice,
+        outcome: Outcome,
+    ) -> None:
         key = (int(ts_s // DAY_S), choice.backend or "")
         self._spent[key] = self._spent.get(key, 0.0) + outcome.cost_usd
 

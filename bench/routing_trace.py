@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from apps.routing.core.catalog import Catalog, read_catalog
 from apps.routing.core.rule import Request
+from apps.routing.trace_files import COLUMNS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -26,6 +27,7 @@ ABOVE_FORECAST: Final = 1.12
 LAUNCH_DAY: Final = 17
 BURST_DAYS: Final = (8, 22)
 REGRESSION_DAY: Final = 12
+REGRESSING: Final = 2
 DEPARTMENTS: Final = ("support", "sales", "engineering", "product", "legal")
 SHARES: Final = np.array([0.36, 0.2, 0.22, 0.14, 0.08])
 BUDGETS_USD: Final = (175.0, 115.0, 165.0, 110.0, 60.0)
@@ -84,8 +86,8 @@ def make_trace(
     wrong_prior: bool = False,
     seen_share: float = 1.0,
 ) -> Trace:
-    """The same trace for the same arguments. `regression`: the second dearest backend loses 0.35 of
-    its quality on day 12; `wrong_prior`: the catalogue's table is off by 0.1 (standard deviation)."""
+    """The same trace for the same arguments. `regression`: backend `REGRESSING` loses 0.35 of its
+    quality on day 12; `wrong_prior`: the catalogue's table is off by 0.1 (standard deviation)."""
     chance = np.random.default_rng(seed)
     forecast, expected = _volumes(requests, chance)
     counts = chance.poisson(expected * chance.gamma(40.0, 1 / 40.0, expected.shape))
@@ -132,14 +134,17 @@ def _volumes(requests: int, chance: np.random.Generator) -> tuple[Floats, Floats
 
 def _draw(shares: Floats, chance: np.random.Generator) -> Ints:
     picked = (chance.random((len(shares), 1)) > shares.cumsum(axis=1)).sum(axis=1)
-    return np.minimum(picked, shares.shape[1] - 1)
+    drawn: Ints = np.minimum(picked, shares.shape[1] - 1)
+    return drawn
 
 
 def _requests(
     department: Ints, tier: Ints, task: Ints, chance: np.random.Generator
 ) -> tuple[list[Request], Floats]:
     count = len(task)
-    tokens_in = np.maximum(20, TOKENS_IN[task] * np.exp(chance.normal(-0.2, 0.7, count))).astype(int)
+    tokens_in = np.maximum(20, TOKENS_IN[task] * np.exp(chance.normal(-0.2, 0.7, count))).astype(
+        int
+    )
     estimate = np.maximum(10, TOKENS_OUT[task] * np.exp(chance.normal(-0.15, 0.6, count)))
     most = 2.0 ** np.ceil(np.log2(estimate * 1.8))
     value = TASK_VALUE_USD[task] * TIER_VALUE[tier] * np.exp(chance.normal(-0.32, 0.8, count))
@@ -156,7 +161,9 @@ def _requests(
         np.round(seen, 4).tolist(),
         strict=True,
     )
-    return [Request(DEPARTMENTS[d], TIERS[t], TASKS[k], *rest) for d, t, k, *rest in rows], difficulty
+    return [
+        Request(DEPARTMENTS[d], TIERS[t], TASKS[k], *rest) for d, t, k, *rest in rows
+    ], difficulty
 
 
 def _costs(listed: list[Request], chance: np.random.Generator) -> Floats:
@@ -176,7 +183,7 @@ def _qualities(task: Ints, difficulty: Floats, ts_s: Floats, *, regression: bool
     columns = []
     for n, (_, _, _, _, sensitivity, table) in enumerate(BACKENDS):
         quality = np.array(table)[task] - sensitivity * (difficulty - 0.5)
-        if regression and n == len(BACKENDS) - 2:
+        if regression and n == REGRESSING:
             quality = quality - np.where(ts_s >= REGRESSION_DAY * 86_400, 0.35, 0.0)
         columns.append(np.clip(quality, 0.02, 0.99))
     return np.stack(columns, axis=1)
@@ -226,10 +233,7 @@ def write_trace(trace: Trace, folder: Path) -> None:
     (folder / "catalog.json").write_text(json.dumps(trace.catalog_json))
     with (folder / "trace.csv").open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(
-            "request_id ts_s department tier task tokens_in est_tokens_out max_tokens_out"
-            " value_usd difficulty_hat".split()
-        )
+        rows.writerow(COLUMNS)
         for n, (ts_s, request) in enumerate(zip(trace.ts_s.tolist(), trace.requests, strict=True)):
             rows.writerow((f"r{n}", round(ts_s, 3), *request))
     with (folder / "outcomes.csv").open("w", newline="") as file:

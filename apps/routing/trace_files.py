@@ -106,7 +106,9 @@ class Outcomes:
         wanted = [f"{kind}_{name}" for kind in ("cost", "success") for name in backends]
         places = _places(next(self._rows, []), ("request_id", *wanted), path)
         self._id = places["request_id"]
-        self._columns = {name: (places[f"cost_{name}"], places[f"success_{name}"]) for name in backends}
+        self._columns = {
+            name: (places[f"cost_{name}"], places[f"success_{name}"]) for name in backends
+        }
         self._number = 1
 
     def close(self) -> None:

@@ -64,9 +64,7 @@ class Caps:
     def hold(self, department: str, usd: float) -> int | None:
         """Set aside in every scope, or in none: None. Gives what was set aside."""
         amount = nano_up(usd)
-        left = min(
-            self._month_left, self._day_left[self._day], self._department_left[department]
-        )
+        left = min(self._month_left, self._day_left[self._day], self._department_left[department])
         if amount > left:
             return None
         self._move(department, self._day, amount)

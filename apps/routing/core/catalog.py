@@ -124,7 +124,9 @@ def _qualities(table: Mapping[str, Any], task: str, names: Sequence[str]) -> tup
     return tuple(_number(row, name, f"quality_table[{task}]") for name in names)
 
 
-def _forecast(data: Mapping[str, Any], departments: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
+def _forecast(
+    data: Mapping[str, Any], departments: tuple[str, ...]
+) -> tuple[tuple[float, ...], ...]:
     """Hours x departments, in the order of department_budgets; an hour may name them instead."""
     hours = _of_kind(data, "forecast_requests_per_hour", list)
     if not 1 <= len(hours) <= MAX_HOURS:

@@ -36,7 +36,7 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`bound_usd` no routing exceeds; the prices are USD of value a further USD would have brought."""
+    """No routing exceeds `bound_usd`; a price is the value that one more USD would have brought."""
 
     bound_usd: float
     month_price: float
@@ -91,7 +91,9 @@ class _Dual:
     def at(self, prices: Floats) -> tuple[float, Floats]:
         """The dual's value and a subgradient: caps less spend."""
         per_department = prices[1 : 1 + self.departments]
-        price = prices[0] + per_department[self.department] + prices[1 + self.departments :][self.day]
+        price = (
+            prices[0] + per_department[self.department] + prices[1 + self.departments :][self.day]
+        )
         scores = self.cloud - price[:, None] * self.spend
         choice = scores.argmax(axis=1)
         best = scores[self.rows, choice]

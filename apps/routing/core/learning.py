@@ -2,9 +2,9 @@
 
 Success of backend b at task t and difficulty d is taken as
 
-    table[t, b] - (1 + a) sensitivity[b] (d - 0.5) + o sensitivity[b] + v[b] + w[b] (d - 0.5) + u[t, b]
+    table[t, b] + o s[b] + v[b] + u[t, b] + (w[b] - (1 + a) s[b]) (d - 0.5)
 
-with independent normal priors of mean 0 on a, o, v, w and u: the table is believed, more so about
+where s is difficulty_sensitivity, with independent normal priors of mean 0 on a, o, v, w and u: the table is believed, more so about
 what all tasks share. The posterior is a ridge regression on sums per cell, which fade with time
 (Bishop, Pattern Recognition and Machine Learning, 3.3). A CUSUM per backend (Page, 1954) notices
 when one suddenly does worse than believed: what was learnt of it is then let go.
@@ -52,7 +52,7 @@ class Learning:
         self._sensitivity = np.array([b.difficulty_sensitivity for b in catalog.backends])
         self._tasks = {task: n for n, task in enumerate(catalog.tasks)}
         tasks, backends = self._table.shape
-        # Per cell: outcomes, sum of residuals, of x, of x squared, of x times residual; x = d - 0.5.
+        # Per cell: outcomes, sums of residuals r, of x = d - 0.5, of x x and of x r.
         self._sums = [[[0.0] * 5 for _ in range(backends)] for _ in range(tasks)]
         self._levels: list[list[float]] = self._table.tolist()
         self._slopes: list[list[float]] = np.tile(-self._sensitivity, (tasks, 1)).tolist()
@@ -62,7 +62,9 @@ class Learning:
         self._features()
         self.regressed: dict[int, float] = {}
 
-    def learn(self, task: str, backend: int, difficulty: float, success: float, ts_s: float) -> None:
+    def learn(
+        self, task: str, backend: int, difficulty: float, success: float, ts_s: float
+    ) -> None:
         """One outcome, 0 to 1, of a request that was decided."""
         t = self._tasks[task]
         x = difficulty - 0.5

@@ -170,7 +170,9 @@ class _Dual:
     def _by_department(self, amounts: Floats) -> Floats:
         stretches = len(amounts)
         index = self.of[None, :] + self.departments * np.arange(stretches)[:, None]
-        sums = np.bincount(index.ravel(), amounts.ravel(), stretches * self.departments)
+        sums: Floats = np.bincount(
+            index.ravel(), amounts.ravel(), stretches * self.departments
+        ).astype(np.float64)
         return sums.reshape(stretches, self.departments)
 
 
@@ -278,8 +280,8 @@ def damped(before: Prices | None, after: Prices, share: float = 0.5) -> Prices:
 def stretches(
     remaining: Floats, *, hour: int, places_now: float, places: float, heavy_days: Sequence[int]
 ) -> Outlook:
-    """The hours left (from `volume.remaining`), put together: today's, the heavy days', the others',
-    each by whether the local places are more or fewer than usual for its requests."""
+    """The hours left (from `volume.remaining`), put together: today's, the heavy days', the
+    others', each by whether the local places are more or fewer than usual for its requests."""
     hours = hour + np.arange(len(remaining))
     day = hours // 24
     kind = np.where(
@@ -300,7 +302,7 @@ def stretches(
     requests = np.zeros((6, remaining.shape[1]))
     np.add.at(requests, stretch, remaining)
     # Places that nobody asks for in a quiet hour do not help a busy one.
-    usable = np.bincount(stretch, np.minimum(per_hour, total), 6)
+    usable = np.bincount(stretch, np.minimum(per_hour, total), 6).astype(np.float64)
     return Outlook(requests, usable, np.repeat([TODAY, HEAVY, LATER], 2))
 
 
@@ -315,7 +317,7 @@ def _limits(outlook: Outlook, purse: Purse) -> Floats:
 
 
 def _weights(sample: Sample, outlook: Outlook) -> Floats:
-    """Stretches x sample: each department's requests to come, shared among its own in the sample."""
+    """Stretches x sample: a department's requests to come, shared among its own in the sample."""
     if not len(sample.department):
         raise ValueError("no requests yet to plan on")
     weights: Floats = outlook.requests[:, sample.department] * sample.share

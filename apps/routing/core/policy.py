@@ -1,7 +1,8 @@
 """The policy document: what a router needs to decide by itself, and its JSON. Plain Python.
 
 Amounts are USD, prices USD of value per USD of spend, `local_price` USD per local request.
-docs/routing.md specifies it; numbers are cut to six significant digits on the way out.
+docs/routing.md specifies it; on the way out qualities have three digits after the point, and other
+numbers six significant ones.
 """
 
 import json
@@ -50,8 +51,9 @@ class WhenStale:
 class Policy:
     """`quality[task][n]` of backend n is (at difficulty 0.5, slope, standard deviation);
     `table_quality` is what floors are held against; `worth of a refusal` is negative, per USD of
-    value. `weights[department]` lists tiers x tasks in their order: "0:70 3:30" sends 70% to
-    backend 0. Times are seconds since the epoch (of the trace, in a simulation)."""
+    value. `weights[department]` holds, for tiers x tasks in their order and between commas, a
+    backend's place (0-9, a-z) and its tenths: "0733" sends 0.7 to backend 0, "2" all to backend 2.
+    Times are seconds since the epoch (of the trace, in a simulation)."""
 
     version: int
     issued_s: float
@@ -80,7 +82,7 @@ class Policy:
     explore_share: float = 0.0
     explore_optimism: float = 0.0
     stale: WhenStale = field(default_factory=WhenStale)
-    weights: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     def is_eligible(self, tier: str, task: str, backend: int) -> bool:
         """Whether the table's quality meets the tier's floor for the task. Hard."""
@@ -91,11 +93,17 @@ class Policy:
 def to_json(policy: Policy) -> str:
     """Compact JSON: a few kB."""
     fields = {"format": FORMAT, **asdict(policy)}
+    fields["quality"] = {
+        task: [[round(number, 3) for number in row] for row in rows]
+        for task, rows in policy.quality.items()
+    }
     for name, columns in (("backends", PolicyBackend), ("departments", PolicyDepartment)):
         rows = fields[name]
         listed = rows.items() if isinstance(rows, dict) else ((None, row) for row in rows)
         names = list(columns.__dataclass_fields__)
-        cells = [([key] if key is not None else []) + [row[c] for c in names] for key, row in listed]
+        cells = [
+            ([key] if key is not None else []) + [row[c] for c in names] for key, row in listed
+        ]
         fields[name] = {"columns": names, "rows": cells}
     return json.dumps(_cut(fields), separators=(",", ":"))
 
@@ -123,7 +131,6 @@ def from_json(text: str | bytes) -> Policy:
             },
             table_quality=_tuples(fields.pop("table_quality")),
             floors=_tuples(fields.pop("floors")),
-            weights=_tuples(fields.pop("weights")),
             stale=WhenStale(**fields.pop("stale")),
             **fields,
         )
@@ -140,7 +147,7 @@ def _tuples(rows: dict[str, list[Any]]) -> dict[str, tuple[Any, ...]]:
 
 
 def _cut(value: Any) -> Any:
-    """Six significant digits are far more than anybody knows of these numbers; whole numbers stay."""
+    """Six significant digits are more than anybody knows of these numbers; whole numbers stay."""
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < 1e15 else float(f"{value:.6g}")
     if isinstance(value, dict):

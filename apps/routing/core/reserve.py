@@ -49,7 +49,7 @@ def reserves(
     today = outlook.kind == TODAY
 
     def by_department(amounts: Floats) -> Floats:
-        return np.bincount(department, amounts.sum(axis=0), departments)
+        return np.bincount(department, amounts.sum(axis=0), departments).astype(np.float64)
 
     return Reserves(
         month_usd=float(usd.sum()),

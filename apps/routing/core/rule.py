@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from apps.routing.core.policy import Policy
 
 MAX_QUALITY: Final = 0.995
+Options = dict[tuple[str, str], tuple["Option", ...]]
 REFUSED: Final = "refused"
 SHORT: Final = "short"
 
@@ -71,7 +72,15 @@ class Rule:
     """A policy made ready. A stale one (past `valid_until`) prices higher, and gives those below
     the top tier the cheapest backend that meets their floor."""
 
-    __slots__ = ("_cheapest_only", "_explore", "_keep", "_options", "_price", "local_price", "policy")
+    __slots__ = (
+        "_cheapest_only",
+        "_explore",
+        "_keep",
+        "_options",
+        "_price",
+        "local_price",
+        "policy",
+    )
 
     def __init__(
         self, policy: Policy, *, is_stale: bool = False, previous: "Rule | None" = None
@@ -88,6 +97,8 @@ class Rule:
             name: (department.reserve_usd, department.top_reserve_usd)
             for name, department in policy.departments.items()
         }
+        self._options: Options
+        self._explore: Options
         if previous is not None and _same_options(previous.policy, policy):
             self._options, self._explore = previous._options, previous._explore
         else:
@@ -110,8 +121,7 @@ class Rule:
         for option in options:
             _, worth, slope, ceiling, usd_in, usd_out, _, _, is_local = option
             worth += slope * difficulty
-            if worth > ceiling:
-                worth = ceiling
+            worth = min(worth, ceiling)
             cost = tokens_in * usd_in + tokens_out * usd_out
             score = value * worth - price * cost
             if is_local:
@@ -120,10 +130,7 @@ class Rule:
                 most, best, best_cost = score, option, cost
         if best is None:
             return Choice(None, 0.0, 0.0, REFUSED)
-        if best.is_local:
-            hold = 0.0
-        else:
-            hold = tokens_in * best.hold_in + max_out * best.hold_out
+        hold = 0.0 if best.is_local else tokens_in * best.hold_in + max_out * best.hold_out
         policy = self.policy
         reserve, _ = self._keep[department]
         if (
@@ -177,7 +184,7 @@ def _same_options(one: Policy, other: Policy) -> bool:
     return one.quality is other.quality and one.backends is other.backends
 
 
-def _options(policy: Policy, *, optimism: float) -> dict[tuple[str, str], tuple[Option, ...]]:
+def _options(policy: Policy, *, optimism: float) -> Options:
     return {
         (tier, task): tuple(
             _option(policy, tier, task, n, optimism)

@@ -18,8 +18,8 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class SampleFacts:
-    """By request: the cheapest cloud backend that meets its floor (USD), whether it may run locally,
-    and whether it is of the top tier."""
+    """By request: the cheapest cloud backend that meets its floor (USD), whether it may run
+    locally, and whether it is of the top tier."""
 
     cheapest_usd: Floats
     may_run_local: NDArray[np.bool_]

@@ -109,7 +109,5 @@ def chances(catalog: Catalog, requests: Sequence[Request], success: Floats) -> F
     edges = np.quantile(difficulty, np.linspace(0, 1, DIFFICULTY_CLASSES + 1)[1:-1])
     cell = task * DIFFICULTY_CLASSES + np.searchsorted(edges, difficulty, side="right")
     count = np.bincount(cell, minlength=len(tasks) * DIFFICULTY_CLASSES)
-    columns = [
-        np.bincount(cell, column, len(count)) / np.maximum(count, 1) for column in success.T
-    ]
+    columns = [np.bincount(cell, column, len(count)) / np.maximum(count, 1) for column in success.T]
     return np.stack(columns, axis=1)[cell]

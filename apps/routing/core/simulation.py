@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
 class Decided(NamedTuple):
     """`because` as in Choice, or "cap" when what was chosen did not fit a cap and something cheaper
-    or nothing took its place. `propensity` is the chance with which this backend was to be chosen."""
+    or nothing took its place. `propensity` is the chance with which it was to be chosen."""
 
     number: int
     backend: str | None
@@ -65,8 +65,8 @@ def simulate(
     """Yields each decision before the outcome of the next is asked for.
 
     `outcome_of(n, backend)` is called once for each request that runs, after it was decided and
-    never for a backend that was not chosen. The router hears of it `settle_after_s` later, and until
-    then its worst case is held.
+    never for a backend that was not chosen. The router hears of it `settle_after_s` later,
+    and until then its worst case is held.
     """
     caps = caps or Caps(
         catalog.month_usd, catalog.day_usd, catalog.department_usd, catalog.local_requests_per_hour
@@ -112,9 +112,7 @@ def _admit(caps: Caps, request: Request, choice: Choice, catalog: Catalog) -> in
     return caps.hold(request.department, choice.hold_usd)
 
 
-def _instead(
-    caps: Caps, router: Router, request: Request, catalog: Catalog
-) -> tuple[Choice, int]:
+def _instead(caps: Caps, router: Router, request: Request, catalog: Catalog) -> tuple[Choice, int]:
     for choice in router.fallbacks(request):
         held = _admit(caps, request, choice, catalog)
         if held is not None:
@@ -145,8 +143,7 @@ class Steered:
         return choice, propensity
 
     def fallbacks(self, request: Request) -> Iterator[Choice]:
-        assert self.rule is not None
-        return cheapest_first(self.rule, request)
+        return cheapest_first(self.rule, request) if self.rule else iter(())
 
     def settled(self, ts_s: float, request: Request, choice: Choice, outcome: Outcome) -> None:
         report(self.steering, ts_s, request, choice, outcome)
@@ -177,7 +174,8 @@ def report(
     steering: Steering, ts_s: float, request: Request, choice: Choice, outcome: Outcome
 ) -> None:
     """Tell the control loop what a request cost and, where anybody says so, how it went."""
-    assert choice.backend is not None
+    if choice.backend is None:
+        return
     steering.charge(request, choice.backend, choice.hold_usd, outcome.cost_usd)
     if outcome.success is not None:
         steering.learn(request, choice.backend, outcome.success, ts_s)

@@ -118,9 +118,7 @@ class Steering:
 
     def learn(self, request: Request, backend: str, success: float, ts_s: float) -> None:
         """How well it went, 0 to 1, where anybody says so."""
-        self.learning.learn(
-            request.task, self._backend[backend], request.difficulty, success, ts_s
-        )
+        self.learning.learn(request.task, self._backend[backend], request.difficulty, success, ts_s)
 
     def tick(self, ts_s: float, room: Room, before: Rule | None = None) -> Rule:
         """Plan if it is time to, pace otherwise; then the rule that holds from now on."""
@@ -169,7 +167,9 @@ class Steering:
 
     def _plan_on(self, rows: list[Request], ts_s: float, room: Room) -> _Plan:
         hour = int(ts_s // HOUR_S)
-        sample, facts = take_sample(rows, self.catalog, self._believed, self._multipliers(), self._mix)
+        sample, facts = take_sample(
+            rows, self.catalog, self._believed, self._multipliers(), self._mix
+        )
         remaining = self.volumes.remaining(ts_s)
         heavy = self._heavy_days(remaining, hour, room)
         outlook = stretches(
@@ -327,16 +327,14 @@ class Steering:
         )
 
     def _publish_beliefs(self) -> None:
-        """Quality and prices as the rule reads them: made once a plan, and shared by its policies."""
+        """Quality and prices as the rule reads them: made once a plan, shared by its policies."""
         c, believed = self.catalog, self._believed
         table = np.stack([believed.level, believed.slope, believed.deviation], axis=2).tolist()
         self._quality: dict[str, tuple[Quality, ...]] = {
             task: tuple((row[0], row[1], row[2]) for row in table[n])
             for n, task in enumerate(c.tasks)
         }
-        self._floors = {
-            tier: tuple(c.floors[tier, task] for task in c.tasks) for tier in c.tiers
-        }
+        self._floors = {tier: tuple(c.floors[tier, task] for task in c.tasks) for tier in c.tiers}
         self._rows = tuple(
             PolicyBackend(
                 name=b.name,
@@ -350,7 +348,6 @@ class Steering:
             )
             for n, b in enumerate(c.backends)
         )
-
 
 
 def _kept(usd: float, left_usd: float) -> float:

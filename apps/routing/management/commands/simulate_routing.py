@@ -51,9 +51,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
 
-def _route(
-    catalog: Catalog, options: dict[str, Any]
-) -> tuple[Tally, list[float], list[Request]]:
+def _route(catalog: Catalog, options: dict[str, Any]) -> tuple[Tally, list[float], list[Request]]:
     """Decides, writes, and only then reads what came of it: the file has each decision before."""
     tally, times, requests, ids = Tally(catalog), [], [], []
     outcomes = Outcomes(options["outcomes"], [backend.name for backend in catalog.backends])
