@@ -54,7 +54,6 @@ class Caps:
         if day != self._day:
             self._day = day
             self._day_left.setdefault(day, self._day_limit)
-            self._day_left.pop(day - 7, None)
             self._show(None)
 
     @property

@@ -48,7 +48,7 @@ def explain(
         elif chosen is None:
             reason = f"{option.backend} refused: {_short(request, choice)}"
         else:
-            reason = _compared(request, option.backend, (quality, cost), chosen, price, fail)
+            reason = _compared(request, option.backend, (quality, cost), chosen, price, fail=fail)
         others.append(Alternative(option.backend, quality, cost, net, reason))
     others.sort(key=lambda other: -other.net_usd)
     for n, backend in enumerate(policy.backends):
@@ -92,6 +92,7 @@ def _compared(
     other: tuple[float, float],
     chosen: tuple[float, float, float],
     price: float,
+    *,
     fail: float,
 ) -> str:
     gain = request.value_usd * (1.0 + fail) * (other[0] - chosen[0])
