@@ -33,7 +33,7 @@ def make_policy(**changed: Any) -> Policy:
         table_quality={"chat": qualities, "reason": qualities},
         floors={"free": (0.5, 0.5), "premium": (0.7, 0.9)},
         fail_multiplier={"free": 0.0, "premium": 1.0},
-        refusal_worth=-0.5,
+        refusal_worth={"free": -0.5, "premium": -1.5},
         month_price=0.0,
         day_price=0.0,
         local_price=0.0,

@@ -87,7 +87,7 @@ def test_when_planning_fails_the_last_prices_stand() -> None:
         steering.arrive(ts_s, request)
     before = steering.tick(36_000.0, room).policy
     assert before.month_price > 0
-    steering.arrive(36_001.0, trace.requests[0]._replace(value_usd=float("nan")))
+    room.month_usd = float("nan")
     after = steering.tick(40_000.0, room).policy
     assert steering.failures
     assert after.month_price == before.month_price

@@ -64,7 +64,9 @@ def test_a_higher_price_never_makes_a_dearer_choice(
 def test_floors_hold_whatever_is_believed_or_left(
     request: Request, price: float, local_price: float, left: float, reserve: float
 ) -> None:
-    believed = dict.fromkeys(("chat", "reason"), ((0.99, 0.0, 0.5), (0.05, 0.0, 0.5), (0.05, 0.0, 0.5)))
+    believed = dict.fromkeys(
+        ("chat", "reason"), ((0.99, 0.0, 0.5), (0.05, 0.0, 0.5), (0.05, 0.0, 0.5))
+    )
     policy = make_policy(
         month_price=price,
         local_price=local_price,
@@ -91,9 +93,8 @@ def test_no_choice_is_worth_less_than_another_that_was_open(request: Request, pr
     room = make_room(month_usd=1e9, day_usd=1e9, department_usd={"sales": 1e9})
     choice = rule.decide(request, room)
     _, others = explain(rule, request, room, choice)
-    refused = -0.5 * request.value_usd
+    refused = policy.refusal_worth[request.tier] * request.value_usd
     if choice.backend is None:
-        assert request.tier == "free"
         assert all(other.net_usd <= refused + 1e-9 for other in others if other.cost_usd)
         return
     fail = policy.fail_multiplier[request.tier]
@@ -131,11 +132,14 @@ def test_a_departments_own_reserve_counts_like_the_months() -> None:
     assert (choice.backend, choice.because) == (LOCAL, "reserve")
 
 
-def test_what_is_hopeless_is_refused_but_for_the_top_tier() -> None:
-    poor = dict.fromkeys(("chat", "reason"), ((0.1, 0.0, 0.0),) * 3)
-    rule = Rule(make_policy(quality=poor, month_price=50.0, local_price=1.0))
+def test_what_is_hopeless_is_refused_and_the_top_tier_last() -> None:
+    # A failure costs the top tier its value. The cheap one brings 0.8 x 0.10 to the free tier and
+    # 0.6 x 0.10 to the other, for 13.8 cents; a refusal costs 5 cents, and of the top tier 15.
+    rule = Rule(make_policy(month_price=45.0, local_price=1.0))
     assert rule.decide(make_request(), make_room()) == Choice(None, 0.0, 0.0, "refused")
     assert rule.decide(make_request(tier="premium"), make_room()).backend == CHEAP
+    dearer = Rule(make_policy(month_price=90.0, local_price=1.0))
+    assert dearer.decide(make_request(tier="premium"), make_room()).backend is None
 
 
 def test_local_is_chosen_when_its_place_is_worth_it_and_there_is_one() -> None:

@@ -133,7 +133,7 @@ def test_what_costs_more_than_it_could_makes_no_cap_break_twice(files: Path) -> 
     [
         (
             "trace.csv",
-            lambda rows: [[c for c in r[:-1]] for r in rows],
+            lambda rows: [row[:-1] for row in rows],
             "no column 'difficulty_hat'",
         ),
         (

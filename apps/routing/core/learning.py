@@ -4,11 +4,11 @@ Success of backend b at task t and difficulty d is taken as
 
     table[t, b] + o s[b] + v[b] + u[t, b] + (w[b] - (1 + a) s[b]) (d - 0.5)
 
-where s is difficulty_sensitivity, with independent normal priors of mean 0 on a, o, v, w and u: the
-table is believed, more so about what all tasks share. The posterior is a ridge regression on sums per
-cell, which fade with time (Bishop, Pattern Recognition and Machine Learning, 3.3). A CUSUM per
-backend (Page, 1954) notices when one suddenly does worse than believed: what was learnt of it is then
-let go.
+where s is difficulty_sensitivity, with independent normal priors of mean 0 on a, o, v, w and u:
+the table is believed, more so about what all tasks share. The posterior is a ridge regression on
+sums per cell, which fade with time (Bishop, Pattern Recognition and Machine Learning, 3.3). A CUSUM
+per backend (Page, 1954) notices when one suddenly does worse than believed: what was learnt of it
+is then let go.
 """
 
 import math

@@ -83,6 +83,8 @@ def smooth_prices(
 ) -> Prices:
     """The dual's minimum, softened a little. Raises ValueError when there is nothing to plan on."""
     dual = _Dual(sample, outlook, purse)
+    if not np.isfinite(dual.limits).all():
+        raise ValueError("the planner found no prices: what is left is not a number")
     begin = np.full(dual.size, 0.5)
     if start is not None and len(start.local) == len(outlook.places):
         begin = dual.scaled(start.vector())
@@ -192,7 +194,10 @@ def minimise_from_zero_up(
         inner = inner + damping * np.eye(len(inner))
         step = np.zeros_like(x)
         step[free] = np.linalg.solve(inner, -gradient[free])
-        step *= min(1.0, MAX_STRIDE / max(float(np.abs(step).max()), 1e-12))
+        # Where all choices are made the sum is flat, and a step knows no length: at most to nothing,
+        # or twice as far. An exhausted day's price is in the hundreds, and gone the next morning.
+        stride = np.maximum(MAX_STRIDE, x)
+        step = np.clip(step, -stride, stride)
         tried = np.clip(x + step, 0.0, MAX_PRICE)
         found = at(tried)
         if found[0] <= total + 1e-4 * float(gradient @ (tried - x)):

@@ -50,7 +50,7 @@ class WhenStale:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """`quality[task][n]` of backend n is (at difficulty 0.5, slope, standard deviation);
-    `table_quality` is what floors are held against; `worth of a refusal` is negative, per USD of
+    `table_quality` is what floors are held against; `refusal_worth[tier]` is negative, per USD of
     value. `weights[department]` holds, for tiers x tasks in their order and between commas, a
     backend's place (0-9, a-z) and its tenths: "0733" sends 0.7 to backend 0, "2" all to backend 2.
     Times are seconds since the epoch (of the trace, in a simulation)."""
@@ -67,7 +67,7 @@ class Policy:
     table_quality: Mapping[str, tuple[float, ...]]
     floors: Mapping[str, tuple[float, ...]]
     fail_multiplier: Mapping[str, float]
-    refusal_worth: float
+    refusal_worth: Mapping[str, float]
     month_price: float
     day_price: float
     local_price: float

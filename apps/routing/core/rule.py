@@ -78,6 +78,7 @@ class Rule:
         "_keep",
         "_options",
         "_price",
+        "_refusal_worth",
         "local_price",
         "policy",
     )
@@ -88,6 +89,7 @@ class Rule:
         factor = policy.stale.price_factor if is_stale else 1.0
         self.policy = policy
         self.local_price = policy.local_price
+        self._refusal_worth = policy.refusal_worth
         shared = policy.month_price + policy.day_price
         self._price = {
             name: 1.0 + factor * (shared + department.price)
@@ -115,8 +117,7 @@ class Rule:
         price = self._price[department]
         local_price = self.local_price if room.local_requests > 0 else inf
         best = None
-        # The last to be refused is refused only when no money is left, never for being hopeless.
-        most = -inf if tier == self.policy.top_tier else self.policy.refusal_worth * value
+        most = self._refusal_worth[tier] * value
         best_cost = 0.0
         for option in options:
             _, worth, slope, ceiling, usd_in, usd_out, _, _, is_local = option

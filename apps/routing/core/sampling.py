@@ -15,6 +15,9 @@ from apps.routing.core.rule import Request
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+# The top tier is the last to be refused: what serving it may lose before it is, in refusals.
+TOP_REFUSAL: Final = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class SampleFacts:
@@ -99,10 +102,12 @@ def take_sample(
     fail = np.array([catalog.fail_multiplier[name] for name in catalog.tiers])[tier][:, None]
     worth = value * (quality * (1 + fail) - fail) - cost
     eligible = eligibility(catalog)[tier, task]
+    refusals = refusal_worth(catalog)
+    worth_of_refusal = np.array([refusals[name] for name in catalog.tiers])[tier][:, None]
     nothing = np.zeros((len(rows), 1))
     cheapest = np.where(eligible[:, 1:], cost[:, 1:], np.inf).min(axis=1, initial=np.inf)
     sample = Sample(
-        value=np.hstack([np.where(eligible, worth, -np.inf), -catalog.reject_multiplier * value]),
+        value=np.hstack([np.where(eligible, worth, -np.inf), worth_of_refusal * value]),
         spend=np.hstack([nothing, cost[:, 1:], nothing]),
         department=department,
         share=share,
@@ -112,6 +117,14 @@ def take_sample(
         may_run_local=eligible[:, 0],
         is_top=tier == tiers[catalog.top_tier],
     )
+
+
+def refusal_worth(catalog: Catalog) -> dict[str, float]:
+    """By tier, per USD of value: for the top tier as if it cost several times what it does."""
+    return {
+        tier: -catalog.reject_multiplier * (TOP_REFUSAL if tier == catalog.top_tier else 1.0)
+        for tier in catalog.tiers
+    }
 
 
 def eligibility(catalog: Catalog) -> NDArray[np.bool_]:

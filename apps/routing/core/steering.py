@@ -26,7 +26,7 @@ from apps.routing.core.planner import (
 from apps.routing.core.policy import Policy, PolicyBackend, PolicyDepartment, Quality
 from apps.routing.core.reserve import Reserves, reserves
 from apps.routing.core.rule import Request, Room, Rule
-from apps.routing.core.sampling import Mix, take_sample
+from apps.routing.core.sampling import Mix, refusal_worth, take_sample
 from apps.routing.core.volume import Volumes
 
 Floats = NDArray[np.float64]
@@ -37,6 +37,8 @@ SAMPLE: Final = 1500
 # beyond its means is for the prices to settle, not for a gate that lets nothing through.
 KEPT_AT_MOST: Final = 0.9
 DAMPING: Final = 0.5
+# Of what is left, at the period's start; it shrinks with the root of the time that is left.
+MARGIN: Final = 0.03
 # Days of traffic that the sample is spread over, once there is so much.
 SAMPLE_DAYS: Final = 3
 FIRST_PLANS: Final = (30, 60, 120, 240, 480)
@@ -180,15 +182,20 @@ class Steering:
             heavy_days=heavy,
         )
         left = np.array([room.department_usd[name] for name in self.catalog.departments])
+        # A shortage at the end costs more than the same sum left over: plan on a little less.
+        part = len(remaining) / len(self.volumes.forecast)
+        planned = 1.0 - MARGIN * part**0.5
         purse = Purse(
-            max(0.0, room.month_usd),
-            max(0.0, room.day_usd),
+            np.maximum(0.0, room.month_usd) * planned,
+            max(0.0, room.day_usd) * (1.0 - MARGIN * ((24 - hour % 24) / 24) ** 0.5),
             self.catalog.day_usd * len(heavy),
-            np.maximum(left, 0.0),
+            np.maximum(left, 0.0) * planned,
         )
         last = self._prices if self._plan else None
+        is_new_day = self._plan is None or hour // 24 != int(self._plan.ts_s // HOUR_S) // 24
+        if last is not None and is_new_day:
+            last = replace(last, day=0.0)
         found = smooth_prices(sample, outlook, purse, last)
-        is_new_day = hour % 24 == 0
         if last is not None and not is_new_day and self._all > FIRST_PLANS[-1]:
             found = damped(last, found, DAMPING)
         # Demand that is better refused at these prices needs nothing kept; the top tier's always.
@@ -295,7 +302,7 @@ class Steering:
             table_quality=c.quality,
             floors=self._floors,
             fail_multiplier=c.fail_multiplier,
-            refusal_worth=-c.reject_multiplier,
+            refusal_worth=refusal_worth(c),
             month_price=prices.month,
             day_price=prices.day,
             local_price=self._local_price(ts_s, room.local_requests),
@@ -305,7 +312,7 @@ class Steering:
             reserve_usd=_kept(kept.month_usd * share, room.month_usd),
             top_reserve_usd=_kept(kept.top_month_usd * share, room.month_usd),
             day_reserve_usd=_kept(kept.day_usd * day_share, room.day_usd),
-            top_day_reserve_usd=_kept(kept.top_day_usd * day_share, room.day_usd),
+            top_day_reserve_usd=kept.top_day_usd * day_share,
             explore_share=EXPLORE_SHARE,
             explore_optimism=EXPLORE_OPTIMISM,
         )
