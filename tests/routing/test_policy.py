@@ -46,7 +46,7 @@ def test_a_rule_from_json_decides_the_same() -> None:
     "text", ["[]", "{}", '{"format":"x"}', "nonsense", json.dumps({"format": FORMAT})]
 )
 def test_what_is_no_policy_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no costboard-routing|Expecting"):
+    with pytest.raises(ValueError, match=r"no costboard-routing|Expecting"):
         from_json(text)
 
 

@@ -194,7 +194,7 @@ def minimise_from_zero_up(
         inner = inner + damping * np.eye(len(inner))
         step = np.zeros_like(x)
         step[free] = np.linalg.solve(inner, -gradient[free])
-        # Where all choices are made the sum is flat, and a step knows no length: at most to nothing,
+        # Where all choices are made the sum is flat, and a step knows no length: at most to 0,
         # or twice as far. An exhausted day's price is in the hundreds, and gone the next morning.
         stride = np.maximum(MAX_STRIDE, x)
         step = np.clip(step, -stride, stride)
