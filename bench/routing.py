@@ -40,7 +40,8 @@ from bench.routing_peers import (
 )
 from bench.routing_trace import Trace, make_trace
 
-FIRST_SEED: Final = 101
+# Seeds 1 and 101 to 105 have seen the tuning.
+FIRST_SEED: Final = 201
 SEEDS: Final = int(os.environ.get("COSTBOARD_BENCH_SEEDS", "1"))
 IN_FLIGHT_S: Final = 20.0
 PEERS: Final = (
@@ -119,9 +120,9 @@ def _peers(peers: dict[str, list[Score]], ours: float) -> Iterator[Result]:
         yield Result(f"peer, {name}", share, "%", digits=2)
         used = float(np.mean([score.used for score in scores]))
         yield Result("  budget it used", used, "%", digits=2)
-        yield Result(
-            "  ours, times its value", ours / share if share > 0 else np.inf, "x", digits=2
-        )
+        # A peer that loses money has no ratio.
+        if share > 0:
+            yield Result("  ours, times its value", ours / share, "x", digits=2)
 
 
 def _steered(trace: Trace, seed: int) -> Steered:
