@@ -181,6 +181,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 1.0,
         "options": {"expires": 5},
     },
+    # Hours are scored when they are over; between, the running one is looked at.
+    "watch-spend": {
+        "task": "apps.insights.tasks.watch_spend",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
     # Each hour closes within minutes of its end; between, late usage closes it again.
     "close-hardware-hours": {
         "task": "apps.usage.tasks.close_hardware_hours",

@@ -1,10 +1,11 @@
-"""What people announce about the future. Private to this app."""
+"""What people announce about the future; findings are in finding_models. Private to this app."""
 
 from typing import Final
 
 from django.db import models
 from django.db.models import F, Q
 
+from apps.insights import finding_models  # noqa: F401 - its tables are of this app
 from apps.tenants.scoping import TenantModel
 
 MAX_MULTIPLIER: Final = 1000

@@ -1,0 +1,78 @@
+"""A finding in one sentence, for alerts and pages alike. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from apps.insights.core.flags import SeriesKey
+
+BETWEEN: Final = "\x1f"
+KIND_WORDS: Final = {
+    "spike": "spike",
+    "outage": "outage",
+    "shift": "new level",
+    "drift": "drift",
+    "storm": "cost per request",
+}
+_BY: Final = {
+    "customer": "for customer {}",
+    "router": "by key {}",
+    "department": "in {}",
+    "project": "for project {}",
+    "task": "for {}",
+    "environment": "in {}",
+    "status": "with status {}",
+}
+# A cache that is read this much less than usual is told.
+TELLING_CACHE_DROP: Final = 0.1
+
+
+def series_words(series: SeriesKey) -> str:
+    """What a series is called in a sentence."""
+    dimension, key = series
+    if dimension == "all":
+        return "All spend"
+    if dimension == "model_task":
+        model, task = key.split(BETWEEN)
+        return f"{model} for {task}"
+    return key
+
+
+def story_words(story: Sequence[Sequence[str]], series: SeriesKey) -> str:
+    """The values that explain most of it, without what the series says already."""
+    own = set(series[1].split(BETWEEN))
+    told = [(dimension, value) for dimension, value in story if value not in own]
+    # What was called comes first, then for whom and by whom.
+    told.sort(key=lambda pair: pair[0] not in ("model", "backend"))
+    words = [_BY.get(dimension, "{}").format(value) for dimension, value in told]
+    return " ".join(words)
+
+
+def finding_title(
+    series: SeriesKey,
+    *,
+    excess_usd: Decimal,
+    since: str,
+    explanation: Mapping[str, Any],
+    usd: Callable[[Decimal], str],
+) -> str:
+    """Such as "support-bot spent 412 USD more than expected since 14:00; 87% of it is ..."."""
+    more = "more" if excess_usd >= 0 else "less"
+    told = f"{series_words(series)} spent {usd(abs(excess_usd))} USD {more} than expected {since}"
+    story = story_words(explanation.get("story", []), series)
+    story_usd = Decimal(explanation.get("story_usd", "0"))
+    if story and excess_usd:
+        share = min(max(story_usd / excess_usd, Decimal(0)), Decimal(1))
+        told += f"; {share:.0%} of it is {story}"
+    cache = cache_words(explanation)
+    if cache and excess_usd > 0:
+        told += f"; {cache}"
+    return told
+
+
+def cache_words(explanation: Mapping[str, Any]) -> str:
+    """How much less is read from caches, where that is telling."""
+    before, now = explanation.get("cache_share_before"), explanation.get("cache_share")
+    if before is None or now is None or before - now < TELLING_CACHE_DROP:
+        return ""
+    return f"cache reads fell from {before:.0%} to {now:.0%} of the input"

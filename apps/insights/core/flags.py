@@ -1,0 +1,172 @@
+"""From scores of series to things that happened: what belongs together, since when. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.insights.core.detector import KINDS, AnomalyKind, HourScores
+from apps.insights.core.series_state import VALUE_HOURS, WINDOW_HOURS, SeriesState
+
+SeriesKey = tuple[str, str]
+# Two series tell of one thing when they share this part of the smaller one's excess.
+SHARED: Final = 0.5
+# The series that a finding is named after explains this part of the largest excess.
+NAMED_SHARE: Final = 0.75
+# Flagged hours at most this far apart are one event.
+APART_HOURS: Final = 6
+LONG_HOURS: Final = 24
+
+EXPECTED_STEP: Final = 1.25
+USEFUL_STEP: Final = 0.95
+LEAST_FACTOR, MOST_FACTOR = 0.7, 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A series that stood out at the end of `hour`, since `first_hour` of the scored window."""
+
+    series: SeriesKey
+    kind: AnomalyKind
+    score: float
+    hour: int
+    first_hour: int
+    actual_usd: float
+    expected_usd: float
+
+    @property
+    def excess_usd(self) -> float:
+        return self.actual_usd - self.expected_usd
+
+    @property
+    def at_stake_usd(self) -> float:
+        """What a day of this would come to, or what it came to, if that is more."""
+        hours = self.hour - self.first_hour + 1
+        return max(abs(self.excess_usd), abs(self.excess_usd) / hours * 24)
+
+
+def find_flags(
+    series: Sequence[SeriesKey],
+    state: SeriesState,
+    scores: HourScores,
+    thresholds: NDArray[np.floating[Any]],
+    *,
+    only_above: bool = False,
+) -> list[Flag]:
+    """What reached its threshold in the hour of `scores`; `state` has learnt that hour."""
+    drifts = (scores.drift >= thresholds) & (scores.drift_before < thresholds)
+    flags = []
+    for column in np.flatnonzero((scores.score >= thresholds) | drifts):
+        is_drift = bool(drifts[column]) and scores.score[column] < thresholds[column]
+        window = 24 if is_drift else int(scores.window_hours[column])
+        first, actual, expected = _since(state, int(column), scores.hour, window)
+        if only_above and actual <= expected:
+            continue
+        flags.append(
+            Flag(
+                series=series[column],
+                kind="drift" if is_drift else KINDS[int(scores.kind[column])],
+                score=float(max(scores.score[column], scores.drift[column] if is_drift else 0)),
+                hour=scores.hour,
+                first_hour=first,
+                actual_usd=actual,
+                expected_usd=expected,
+            )
+        )
+    return flags
+
+
+def _since(state: SeriesState, column: int, hour: int, window: int) -> tuple[int, float, float]:
+    """(first hour, actual, expected): from where in the window the deviation adds up to most."""
+    hours = np.arange(hour, hour - window, -1)
+    actual, expected = usd_of_hours(state, column, hours)
+    sums = np.cumsum(actual - expected)
+    whole = sums[-1]
+    last = int(np.argmax(sums if whole >= 0 else -sums))
+    return (
+        int(hours[last]),
+        float(actual[: last + 1].sum()),
+        float(expected[: last + 1].sum()),
+    )
+
+
+def usd_of_hours(
+    state: SeriesState, column: int, hours: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(actual, expected) of hours that the state remembers; nothing where it knows neither."""
+    actual = state.value[0, hours % VALUE_HOURS, column].astype(float)
+    expected = state.expected[0, hours % WINDOW_HOURS, column].astype(float)
+    unknown = np.isnan(actual) | np.isnan(expected)
+    return np.where(unknown, 0, actual), np.where(unknown, 0, expected)
+
+
+def group_flags(
+    flags: Sequence[Flag], shared_usd: Callable[[SeriesKey, SeriesKey], float]
+) -> list[list[Flag]]:
+    """Parents, children and other views of one thing together, the dearest first.
+
+    `shared_usd(a, b)` is the excess of what two series have in common, (a, a) of one.
+    """
+    groups: list[list[Flag]] = []
+    for flag in sorted(flags, key=lambda f: -abs(f.excess_usd)):
+        home = next((g for g in groups if _belongs(flag, g[0], shared_usd)), None)
+        if home is None:
+            groups.append([flag])
+        else:
+            home.append(flag)
+    return groups
+
+
+def _belongs(flag: Flag, lead: Flag, shared_usd: Callable[[SeriesKey, SeriesKey], float]) -> bool:
+    if (flag.excess_usd >= 0) != (lead.excess_usd >= 0):
+        return False
+    return is_shared(flag.series, lead.series, shared_usd)
+
+
+def is_shared(
+    one: SeriesKey, other: SeriesKey, shared_usd: Callable[[SeriesKey, SeriesKey], float]
+) -> bool:
+    """Whether two series tell of one thing."""
+    smaller = min(abs(shared_usd(one, one)), abs(shared_usd(other, other)))
+    return smaller > 0 and abs(shared_usd(one, other)) >= SHARED * smaller
+
+
+def name_giver(group: Sequence[Flag]) -> Flag:
+    """Of the series that explain most of it, the one for which it is the most unusual."""
+    most = max(abs(flag.excess_usd) for flag in group)
+    close = [flag for flag in group if abs(flag.excess_usd) >= NAMED_SHARE * most]
+    return max(close, key=lambda f: (abs(f.excess_usd) / (f.expected_usd + 0.01 * most), f.series))
+
+
+def kind_of(group: Sequence[Flag]) -> AnomalyKind:
+    """What most of a group says, by score."""
+    votes: dict[AnomalyKind, float] = {}
+    for flag in group:
+        votes[flag.kind] = votes.get(flag.kind, 0.0) + flag.score
+    return max(votes, key=lambda kind: votes[kind])
+
+
+def moved_factor(factor: float, *, useful: bool) -> float:
+    """A series' threshold after an answer: higher when its finding was expected, a little lower
+    when it was useful, and never beyond LEAST_FACTOR to MOST_FACTOR."""
+    moved = factor * (USEFUL_STEP if useful else EXPECTED_STEP)
+    return min(max(moved, LEAST_FACTOR), MOST_FACTOR)
+
+
+def matches(
+    series: SeriesKey, labels: Mapping[str, str | None], parents: Mapping[str, str]
+) -> bool:
+    """Whether what carries these labels is part of the series."""
+    dimension, key = series
+    if dimension == "all":
+        return True
+    if dimension == "model_task":
+        return f"{labels['model']}\x1f{labels['task']}" == key
+    value = labels[dimension]
+    if dimension != "department":
+        return value == key
+    while value is not None and value != key:
+        value = parents.get(value)
+    return value == key

@@ -1,0 +1,268 @@
+"""Findings: opened, extended, closed, and told once. Part of the services; ticks.py calls it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+
+from apps.alerts.services import Severity, raise_alert
+from apps.insights.core.finding_words import cache_words, finding_title
+from apps.insights.core.flags import (
+    APART_HOURS,
+    Flag,
+    SeriesKey,
+    group_flags,
+    is_shared,
+    kind_of,
+    name_giver,
+)
+from apps.insights.core.series_state import VALUE_HOURS, WINDOW_HOURS
+from apps.insights.detector_memory import Memory
+from apps.insights.explaining import CellBook
+from apps.insights.finding_models import AnomalySettings, Finding
+from apps.insights.guard import restrict_runaway
+from apps.insights.known_hours import hour_of
+from apps.tenants.selectors import TenantInfo
+from apps.usage.hourly import start_of_hour
+
+USD: Final = Decimal("0.000001")
+# What is older when it is found (a first run over history) is listed and told nobody.
+TOLD_WITHIN: Final = timedelta(hours=48)
+MAX_HOURS: Final = 14 * 24
+MAX_MEMBERS: Final = 200
+CHART_HOURS_BEFORE: Final = 72
+CRITICAL_TIMES: Final = 10
+RENAMED_TIMES: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """One look at the hours up to `hour`. `until` is set while that hour still runs; `now` is when
+    it happens, `memory` holds what was learnt with that hour."""
+
+    memory: Memory
+    tenant: TenantInfo
+    settings: AnomalySettings
+    hour: int
+    now: datetime
+    until: datetime | None = None
+
+
+def observe(look: Looking, flags: Sequence[Flag]) -> None:
+    """Take what stood out in one hour: extend the findings it belongs to, open others."""
+    if not flags:
+        return
+    start, end = min(flag.first_hour for flag in flags), look.hour + 1
+    book: CellBook | None = None
+
+    def shared_usd(one: SeriesKey, other: SeriesKey) -> float:
+        nonlocal book
+        if book is None:
+            book = CellBook(start, end, until=look.until)
+        return book.shared_usd(one, other)
+
+    recent = _recent(look.hour)
+    homeless: list[Flag] = []
+    extended: dict[int, tuple[Finding, list[Flag]]] = {}
+    for flag in flags:
+        home = next((f for f in recent if _is_of(f, flag)), None) or next(
+            (f for f in recent if _is_like(f, flag, shared_usd)), None
+        )
+        if home is None:
+            homeless.append(flag)
+        else:
+            extended.setdefault(home.pk, (home, []))[1].append(flag)
+    for finding, group in extended.values():
+        _extend(look, finding, group)
+    for group in group_flags(homeless, shared_usd):
+        if max(flag.at_stake_usd for flag in group) >= float(look.settings.min_usd):
+            _open(look, group)
+
+
+def close_ended(look: Looking) -> None:
+    """Close what stood out no more for APART_HOURS, or for so long that it is the new usual."""
+    for finding in Finding.objects.filter(closed_at=None):
+        first, last = hour_of(finding.first_bad_at), hour_of(finding.last_bad_at)
+        _chart(look, finding)
+        if look.hour - last >= APART_HOURS or look.hour - first >= MAX_HOURS:
+            finding.closed_at = max(look.now, finding.opened_at)
+        finding.save(update_fields=["points", "closed_at"])
+
+
+def withdraw_explained(look: Looking, series: Sequence[SeriesKey], flags: Sequence[Flag]) -> None:
+    """Late usage changed these series' hours: close open findings of which nothing is left."""
+    flagged = {(flag.series, flag.hour) for flag in flags}
+    known = set(series)
+    for finding in Finding.objects.filter(closed_at=None):
+        named = (finding.dimension, finding.key)
+        hours = range(hour_of(finding.first_bad_at), look.hour + 1)
+        if named not in known or any((named, hour) in flagged for hour in hours):
+            continue
+        members = [(dimension, key) for dimension, key in finding.members]
+        if any((member, hour) in flagged for member in members for hour in hours):
+            continue
+        finding.closed_at, finding.withdrawn = look.now, True
+        finding.save(update_fields=["closed_at", "withdrawn"])
+
+
+def _recent(hour: int) -> list[Finding]:
+    """Findings that an hour may belong to: it lies in them, or shortly after."""
+    since = start_of_hour(hour - APART_HOURS)
+    rows = Finding.objects.filter(
+        last_bad_at__gte=since, first_bad_at__lte=start_of_hour(hour), withdrawn=False
+    )
+    return list(rows.order_by("first_bad_at", "pk"))
+
+
+def _is_above(finding: Finding) -> bool:
+    return finding.excess_usd >= 0
+
+
+def _is_of(finding: Finding, flag: Flag) -> bool:
+    return _is_above(finding) == (flag.excess_usd >= 0) and list(flag.series) in finding.members
+
+
+def _is_like(finding: Finding, flag: Flag, shared_usd: Any) -> bool:
+    if _is_above(finding) != (flag.excess_usd >= 0):
+        return False
+    return is_shared(flag.series, (finding.dimension, finding.key), shared_usd)
+
+
+def _open(look: Looking, group: Sequence[Flag]) -> None:
+    lead = name_giver(group)
+    finding = Finding(
+        tenant_id=look.tenant.id,
+        kind=kind_of(group),
+        dimension=lead.series[0],
+        key=lead.series[1],
+        members=[list(flag.series) for flag in group][:MAX_MEMBERS],
+        first_bad_at=start_of_hour(lead.first_hour),
+        last_bad_at=start_of_hour(look.hour),
+        score=max(flag.score for flag in group),
+        opened_at=look.now,
+    )
+    _measure(look, finding, lead)
+    finding.save()
+    restrict_runaway(finding, look.settings, now=look.now)
+    _tell(look, finding)
+
+
+def _extend(look: Looking, finding: Finding, group: Sequence[Flag]) -> None:
+    named = next((f for f in group if f.series == (finding.dimension, finding.key)), None)
+    wider = name_giver(group)
+    if named is None and abs(wider.excess_usd) > RENAMED_TIMES * abs(float(finding.excess_usd)):
+        finding.dimension, finding.key = wider.series
+        finding.first_bad_at = min(finding.first_bad_at, start_of_hour(wider.first_hour))
+        finding.points = []
+        named = wider
+    new = [list(flag.series) for flag in group if list(flag.series) not in finding.members]
+    finding.members = [*finding.members, *new][:MAX_MEMBERS]
+    finding.score = max(finding.score, *(flag.score for flag in group))
+    if start_of_hour(look.hour) > finding.last_bad_at:
+        finding.last_bad_at = start_of_hour(look.hour)
+        finding.closed_at = None
+    _measure(look, finding, named)
+    finding.save()
+    restrict_runaway(finding, look.settings, now=look.now)
+    _tell(look, finding)
+
+
+def _measure(look: Looking, finding: Finding, flag: Flag | None) -> None:
+    """What the named series cost and should have, from its first bad hour to its last, and why."""
+    _chart(look, finding)
+    series = (finding.dimension, finding.key)
+    first, last = hour_of(finding.first_bad_at), hour_of(finding.last_bad_at)
+    book = CellBook(first, last + 1, until=look.until)
+    expected = sum(p[2] for p in finding.points if first <= p[0] <= last)
+    if flag is not None and not finding.points:
+        expected = flag.expected_usd
+    finding.actual_usd = book.actual_usd(series).quantize(USD)
+    finding.expected_usd = Decimal(repr(float(expected))).quantize(USD)
+    finding.excess_usd = finding.actual_usd - finding.expected_usd
+    hours = last - first + 1
+    a_day = abs(finding.excess_usd) / hours * 24
+    finding.at_stake_usd = max(abs(finding.excess_usd), a_day).quantize(USD)
+    finding.explanation = book.explain(
+        series, actual_usd=finding.actual_usd, expected_usd=finding.expected_usd
+    ).as_json()
+
+
+def _chart(look: Looking, finding: Finding) -> None:
+    """Bring the named series' hours up to date, as far back as the detector remembers."""
+    found = look.memory.place((finding.dimension, finding.key))
+    if found is None:
+        return
+    part, column = found
+    state = part.detector.state
+    known = {int(point[0]): point for point in finding.points}
+    first = hour_of(finding.first_bad_at)
+    last_bad = hour_of(finding.last_bad_at)
+    begin = max(first - CHART_HOURS_BEFORE, look.hour - WINDOW_HOURS + 30)
+    for hour in range(begin, look.hour + 1):
+        if hour in known and hour < look.hour - 2 and look.hour >= look.memory.hour - 1:
+            continue
+        at = hour % WINDOW_HOURS
+        values = (
+            state.value[0, hour % VALUE_HOURS, column],
+            state.expected[0, at, column],
+            state.low[0, at, column],
+            state.high[0, at, column],
+        )
+        if not any(np.isnan(value) for value in values):
+            known[hour] = [hour, *(round(float(v), 6) for v in values)]
+    kept = [known[hour] for hour in sorted(known)]
+    finding.points = [[*point[:5], first <= point[0] <= last_bad] for point in kept]
+
+
+def _tell(look: Looking, finding: Finding) -> None:
+    """Alert once, when enough is at stake and nobody has answered yet."""
+    if finding.alerted_at is not None or finding.answer:
+        return
+    if finding.at_stake_usd < look.settings.min_usd:
+        return
+    if look.now - finding.last_bad_at > TOLD_WITHIN + timedelta(hours=1):
+        return
+    if finding.snoozed_until is not None and finding.snoozed_until > look.now:
+        return
+    local = finding.first_bad_at.astimezone(look.tenant.zone)
+    title = finding_title(
+        (finding.dimension, finding.key),
+        excess_usd=finding.excess_usd,
+        since=f"since {local:%H:%M}",
+        explanation=finding.explanation,
+        usd=lambda value: f"{value:,.2f}",
+    )
+    is_loud = finding.at_stake_usd >= CRITICAL_TIMES * look.settings.min_usd
+    raise_alert(
+        key=f"finding:{finding.pk}",
+        kind="anomaly",
+        severity=Severity.CRITICAL if is_loud and finding.excess_usd > 0 else Severity.WARNING,
+        subject=title,
+        body=_body(finding, title, f"{local:%Y-%m-%d %H:%M}", look.tenant.time_zone),
+        path=f"/anomalies/{finding.pk}",
+        amount_usd=finding.at_stake_usd,
+        now=look.now,
+        details={
+            "finding_id": finding.pk,
+            "kind": finding.kind,
+            "series": {"dimension": finding.dimension, "key": finding.key},
+            "excess_usd": str(finding.excess_usd),
+            "story": finding.explanation["story"],
+        },
+    )
+    finding.alerted_at = look.now
+    finding.save(update_fields=["alerted_at"])
+
+
+def _body(finding: Finding, title: str, since: str, zone: str) -> str:
+    lines = [
+        f"{title}.",
+        f"First bad hour: {since} ({zone}).",
+        f"Spent {finding.actual_usd:,.2f} USD, expected {finding.expected_usd:,.2f} USD.",
+        f"A day of this comes to {finding.at_stake_usd:,.2f} USD.",
+    ]
+    cache = cache_words(finding.explanation)
+    return "\n".join([*lines, f"{cache[:1].upper()}{cache[1:]}."] if cache else lines)
