@@ -13,6 +13,7 @@ from apps.alerts.api import router as alerts_router
 from apps.budgets.api import router as budgets_router
 from apps.budgets.reservations_api import router as reservations_router
 from apps.budgets.statements_api import router as statements_router
+from apps.insights.anomalies_api import router as anomalies_router
 from apps.insights.api import router as insights_router
 from apps.pricing.rates_api import router as pricing_router
 from apps.routing.api import router as routing_router
@@ -55,6 +56,7 @@ api.add_router("/api/v1", budgets_router)
 api.add_router("/api/v1", statements_router)
 api.add_router("/api/v1", routing_router)
 api.add_router("/api/v1", insights_router)
+api.add_router("/api/v1", anomalies_router)
 api.add_router("", otlp_router)
 
 

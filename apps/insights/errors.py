@@ -19,3 +19,11 @@ class UnknownPlannedEventError(InsightsError):
 
 class InvalidForecastPeriodError(InsightsError):
     """A period that no forecast is made for."""
+
+
+class InvalidAnswerError(InsightsError):
+    """An answer, a comment or a choice that cannot be taken."""
+
+
+class UnknownFindingError(InsightsError):
+    """No such finding."""

@@ -7,7 +7,14 @@ from decimal import Decimal
 from statistics import median
 from typing import Any, Final
 
-from apps.insights.core.causes import EXACT, TOKEN_KIND, Explanation, SpendCell, explain_excess
+from apps.insights.core.causes import (
+    EXACT,
+    TOKEN_KIND,
+    Explanation,
+    SpendCell,
+    exact_sum,
+    explain_excess,
+)
 from apps.insights.core.effects import WorkCell, split_effects
 from apps.insights.core.flags import SeriesKey, matches
 from apps.pricing.core.meters import CACHE_READ, CACHE_WRITE_5M, INPUT, OUTPUT, PARENT
@@ -57,7 +64,7 @@ class _Both:
 
     @property
     def usual_usd(self) -> Decimal:
-        return EXACT.create_decimal(sum((cell.cost_usd for cell in self.before), Decimal(0)))
+        return exact_sum(cell.cost_usd for cell in self.before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +132,7 @@ class CellBook:
         )
 
     def actual_usd(self, series: SeriesKey) -> Decimal:
-        inside = (cell.actual_usd for cell in self._cells if self._is_in(cell, series))
-        return EXACT.create_decimal(sum(inside, Decimal(0)))
+        return exact_sum(cell.actual_usd for cell in self._cells if self._is_in(cell, series))
 
     def explain(
         self, series: SeriesKey, *, actual_usd: Decimal, expected_usd: Decimal
@@ -165,8 +171,8 @@ class CellBook:
             groups.setdefault((cell.labels["backend"], cell.labels["task"]), []).append(cell)
         return [
             WorkCell(
-                actual_usd=sum((one.actual_usd for one in group), Decimal(0)),
-                usual_usd=sum((one.usual_usd for one in group), Decimal(0)),
+                actual_usd=exact_sum(one.actual_usd for one in group),
+                usual_usd=exact_sum(one.usual_usd for one in group),
                 requests=sum(one.now.requests for one in group if one.now),
                 usual_requests=sum(cell.requests for one in group for cell in one.before),
                 tokens=_tokens([one.now for one in group if one.now]),

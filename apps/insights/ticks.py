@@ -151,8 +151,7 @@ class _Tick:
         for part in self.memory.parts:
             changes = _changes(part, values, hours)
             if changes:
-                columns, scores = part.detector.rescore(changes)
-                scored.append((part, columns, scores))
+                scored.append((part, *part.detector.rescore(changes)))
         flags: dict[int, list[Flag]] = {}
         for part, columns, hourly in scored:
             series = [part.series[int(column)] for column in columns]

@@ -89,10 +89,11 @@ def start_of_hour(hour: int) -> datetime:
 
 def read_first_hour() -> int | None:
     """The first hour of which the tenant in scope's rollups hold anything."""
-    return _one(
+    found: int | None = _one(
         f"SELECT {_HOUR_OF} {_FROM_ROLLUP} WHERE r.tenant_id = %(tenant_id)s"
         " ORDER BY r.bucket LIMIT 1"
     )
+    return found
 
 
 def has_pending_before(hour: int) -> bool:
@@ -226,7 +227,7 @@ def list_costliest_charges(
 
     None at all where that takes longer than LONGEST_SEARCH_MS: samples are worth no wait.
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "tenant_id": current_tenant_id(),
         "start": start_of_hour(first),
         "end": start_of_hour(end),

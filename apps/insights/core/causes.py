@@ -21,7 +21,9 @@ STORY_SHARE: Final = Decimal("0.6")
 STORY_SURPRISE: Final = Decimal("0.15")
 MAX_STORY: Final = 4
 
-TOKEN_KIND: Final = "token kind"
+TOKEN_KIND: Final = "token kind"  # noqa: S105 - a dimension, no password
+# What the story is told of; backends, projects and environments mostly follow from these.
+STORY_DIMENSIONS: Final = frozenset({"model", "customer", "router", "task", "status", "department"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,20 @@ class Explanation:
         return sorted(parts, key=lambda part: -part.surprise)
 
 
+# (actual, usual) of a cell by the values of a dimension.
+CellReader = Callable[[SpendCell], Mapping[str | None, tuple[Decimal, Decimal]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Excess:
+    """What is split: the cells, the whole tenant's, and what they come to."""
+
+    cells: Sequence[SpendCell]
+    everything: Sequence[SpendCell]
+    actual_usd: Decimal
+    expected_usd: Decimal
+
+
 def explain_excess(
     cells: Sequence[SpendCell],
     everything: Sequence[SpendCell],
@@ -90,13 +106,9 @@ def explain_excess(
 
     Costs that no cell holds are in everything else. Works for too little spend as for too much.
     """
-    keys: list[tuple[str, Callable[[SpendCell], Mapping[str | None, tuple[Decimal, Decimal]]]]]
-    keys = [(dimension, _by_label(dimension)) for dimension in dimensions]
-    keys.append((TOKEN_KIND, _by_kind))
-    partitions = [
-        _partition(dimension, read, cells, everything, actual_usd, expected_usd)
-        for dimension, read in keys
-    ]
+    excess = _Excess(cells, everything, actual_usd, expected_usd)
+    partitions = [_partition(dimension, _by_label(dimension), excess) for dimension in dimensions]
+    partitions.append(_partition(TOKEN_KIND, _by_kind, excess))
     partitions.sort(key=lambda parts: -max((p.surprise for p in parts), default=ZERO))
     explanation = Explanation(actual_usd, expected_usd, partitions, (), ZERO)
     story, story_usd = _story(explanation, cells)
@@ -105,7 +117,7 @@ def explain_excess(
 
 def _by_label(
     dimension: str,
-) -> Callable[[SpendCell], Mapping[str | None, tuple[Decimal, Decimal]]]:
+) -> CellReader:
     return lambda cell: {cell.labels.get(dimension): (cell.actual_usd, cell.usual_usd)}
 
 
@@ -117,7 +129,7 @@ def _by_kind(cell: SpendCell) -> Mapping[str | None, tuple[Decimal, Decimal]]:
 
 
 def _sums(
-    read: Callable[[SpendCell], Mapping[str | None, tuple[Decimal, Decimal]]],
+    read: CellReader,
     cells: Iterable[SpendCell],
 ) -> dict[str | None, tuple[Decimal, Decimal]]:
     sums: dict[str | None, tuple[Decimal, Decimal]] = {}
@@ -128,30 +140,22 @@ def _sums(
     return sums
 
 
-def _partition(
-    dimension: str,
-    read: Callable[[SpendCell], Mapping[str | None, tuple[Decimal, Decimal]]],
-    cells: Sequence[SpendCell],
-    everything: Sequence[SpendCell],
-    actual_usd: Decimal,
-    expected_usd: Decimal,
-) -> list[Part]:
-    sums = _sums(read, cells)
-    whole_usual = EXACT.create_decimal(sum((cell.usual_usd for cell in cells), ZERO))
-    tenant = _sums(read, everything)
-    tenant_usual = EXACT.create_decimal(sum((cell.usual_usd for cell in everything), ZERO))
-    excess = EXACT.subtract(actual_usd, expected_usd)
+def _partition(dimension: str, read: CellReader, whole: _Excess) -> list[Part]:
+    sums, tenant = _sums(read, whole.cells), _sums(read, whole.everything)
+    whole_usual = _usual_usd(whole.cells)
+    tenant_usual = _usual_usd(whole.everything)
+    excess = EXACT.subtract(whole.actual_usd, whole.expected_usd)
     parts = []
     for value, (actual, usual) in sums.items():
         share = EXACT.divide(usual, whole_usual) if whole_usual > 0 else ZERO
-        expected = _rounded(EXACT.multiply(share, expected_usd))
+        expected = _rounded(EXACT.multiply(share, whole.expected_usd))
         explained = _share(EXACT.subtract(actual, expected), excess)
         usual_share = _share(tenant.get(value, (ZERO, ZERO))[1], tenant_usual)
         surprise = max(min(explained, Decimal(1)), Decimal(-1)) * (1 - min(usual_share, Decimal(1)))
         parts.append(Part(dimension, value, actual, expected, surprise))
     parts.sort(key=lambda part: (-abs(part.excess_usd), str(part.value)))
     shown = [p for p in parts[:MAX_PARTS] if abs(_share(p.excess_usd, excess)) >= LEAST_SHARE]
-    rest_actual, rest_expected = actual_usd, expected_usd
+    rest_actual, rest_expected = whole.actual_usd, whole.expected_usd
     for part in shown:
         rest_actual = EXACT.subtract(rest_actual, part.actual_usd)
         rest_expected = EXACT.subtract(rest_expected, part.expected_usd)
@@ -168,32 +172,38 @@ def _story(
     story: list[Part] = []
     together = excess
     inside = list(cells)
-    whole_usual = EXACT.create_decimal(sum((cell.usual_usd for cell in cells), ZERO))
+    whole_usual = _usual_usd(cells)
     for part in explanation.ranked:
         is_telling = part.surprise >= STORY_SURPRISE
         if not is_telling or part.value is None or len(story) == MAX_STORY:
             continue
-        if part.dimension == TOKEN_KIND or part.dimension in {one.dimension for one in story}:
+        told = {one.dimension for one in story}
+        if part.dimension not in STORY_DIMENSIONS - told:
             continue
-        if _says_the_same(part, story):
+        # Whose key it is says which department.
+        if part.dimension == "department" and told & {"customer", "router"}:
             continue
         narrowed = [cell for cell in inside if cell.labels.get(part.dimension) == part.value]
-        usual = EXACT.create_decimal(sum((cell.usual_usd for cell in narrowed), ZERO))
+        usual = _usual_usd(narrowed)
         share = EXACT.divide(usual, whole_usual) if whole_usual > 0 else ZERO
         expected = _rounded(EXACT.multiply(share, explanation.expected_usd))
-        left = EXACT.subtract(
-            EXACT.create_decimal(sum((cell.actual_usd for cell in narrowed), ZERO)), expected
-        )
+        left = EXACT.subtract(exact_sum(cell.actual_usd for cell in narrowed), expected)
         if _share(left, excess) >= STORY_SHARE:
             story.append(part)
             inside, together = narrowed, left
     return tuple(story), (together if story else ZERO)
 
 
-def _says_the_same(part: Part, story: Sequence[Part]) -> bool:
-    """A backend is told by its model."""
-    pair = {"model", "backend"}
-    return part.dimension in pair and any(one.dimension in pair for one in story)
+def _usual_usd(cells: Iterable[SpendCell]) -> Decimal:
+    return exact_sum(cell.usual_usd for cell in cells)
+
+
+def exact_sum(values: Iterable[Decimal]) -> Decimal:
+    """Without rounding: costs have more digits than a usual sum keeps."""
+    whole = ZERO
+    for value in values:
+        whole = EXACT.add(whole, value)
+    return whole
 
 
 def _share(part: Decimal, whole: Decimal) -> Decimal:

@@ -14,13 +14,13 @@ KIND_WORDS: Final = {
     "drift": "drift",
     "storm": "cost per request",
 }
+# In the order in which they are told, after the model.
 _BY: Final = {
+    "model": "{}",
+    "task": "{} requests",
     "customer": "for customer {}",
     "router": "by key {}",
     "department": "in {}",
-    "project": "for project {}",
-    "task": "for {}",
-    "environment": "in {}",
     "status": "with status {}",
 }
 # A cache that is read this much less than usual is told.
@@ -34,7 +34,7 @@ def series_words(series: SeriesKey) -> str:
         return "All spend"
     if dimension == "model_task":
         model, task = key.split(BETWEEN)
-        return f"{model} for {task}"
+        return f"{model} {task} requests"
     return key
 
 
@@ -42,10 +42,8 @@ def story_words(story: Sequence[Sequence[str]], series: SeriesKey) -> str:
     """The values that explain most of it, without what the series says already."""
     own = set(series[1].split(BETWEEN))
     told = [(dimension, value) for dimension, value in story if value not in own]
-    # What was called comes first, then for whom and by whom.
-    told.sort(key=lambda pair: pair[0] not in ("model", "backend"))
-    words = [_BY.get(dimension, "{}").format(value) for dimension, value in told]
-    return " ".join(words)
+    told.sort(key=lambda pair: list(_BY).index(pair[0]))
+    return " ".join(_BY[dimension].format(value) for dimension, value in told)
 
 
 def finding_title(
@@ -58,7 +56,9 @@ def finding_title(
 ) -> str:
     """Such as "support-bot spent 412 USD more than expected since 14:00; 87% of it is ..."."""
     more = "more" if excess_usd >= 0 else "less"
-    told = f"{series_words(series)} spent {usd(abs(excess_usd))} USD {more} than expected {since}"
+    # "... requests cost" reads better than that they spent.
+    verb = "cost" if series[0] == "model_task" else "spent"
+    told = f"{series_words(series)} {verb} {usd(abs(excess_usd))} USD {more} than expected {since}"
     story = story_words(explanation.get("story", []), series)
     story_usd = Decimal(explanation.get("story_usd", "0"))
     if story and excess_usd:

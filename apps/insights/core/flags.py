@@ -17,7 +17,7 @@ SHARED: Final = 0.5
 NAMED_SHARE: Final = 0.75
 # Flagged hours at most this far apart are one event.
 APART_HOURS: Final = 6
-LONG_HOURS: Final = 24
+MOST_OF_IT: Final = 0.95
 
 EXPECTED_STEP: Final = 1.25
 USEFUL_STEP: Final = 0.95
@@ -58,10 +58,10 @@ def find_flags(
     """What reached its threshold in the hour of `scores`; `state` has learnt that hour."""
     drifts = (scores.drift >= thresholds) & (scores.drift_before < thresholds)
     flags = []
-    for column in np.flatnonzero((scores.score >= thresholds) | drifts):
+    for column in map(int, np.flatnonzero((scores.score >= thresholds) | drifts)):
         is_drift = bool(drifts[column]) and scores.score[column] < thresholds[column]
         window = 24 if is_drift else int(scores.window_hours[column])
-        first, actual, expected = _since(state, int(column), scores.hour, window)
+        first, actual, expected = _since(state, column, scores.hour, window)
         if only_above and actual <= expected:
             continue
         flags.append(
@@ -79,12 +79,13 @@ def find_flags(
 
 
 def _since(state: SeriesState, column: int, hour: int, window: int) -> tuple[int, float, float]:
-    """(first hour, actual, expected): from where in the window the deviation adds up to most."""
+    """(first hour, actual, expected): from where in the window nearly all of it comes."""
     hours = np.arange(hour, hour - window, -1)
     actual, expected = usd_of_hours(state, column, hours)
     sums = np.cumsum(actual - expected)
-    whole = sums[-1]
-    last = int(np.argmax(sums if whole >= 0 else -sums))
+    sums = sums if sums[-1] >= 0 else -sums
+    # The latest hour that leaves out next to nothing: noise before it is not the start.
+    last = int(np.argmax(sums >= MOST_OF_IT * sums.max()))
     return (
         int(hours[last]),
         float(actual[: last + 1].sum()),
