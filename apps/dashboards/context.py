@@ -21,7 +21,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("forecasts", "Forecasts"),
         ),
     ),
-    ("Act", (("routing", "Routing"), ("budgets", "Budgets"))),
+    ("Act", (("routing", "Routing"), ("budgets", "Budgets"), ("anomalies", "Anomalies"))),
     (
         "Set up",
         (
@@ -51,6 +51,9 @@ PART_OF = {
     "close-month": "budgets",
     "add-sharing": "budgets",
     "end-sharing": "budgets",
+    "anomaly": "anomalies",
+    "answer-anomaly": "anomalies",
+    "anomaly-settings": "anomalies",
     "announce-event": "forecasts",
     "end-event": "forecasts",
     "set-rate": "pricing",

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from apps.dashboards import figures, sentences
 from apps.dashboards.allocation import Allocation, Payers, read_allocation, read_departments
+from apps.dashboards.anomaly_words import waiting_sentence
 from apps.dashboards.breakdown import Sums, relative_change, total
 from apps.dashboards.model_spend import SpendByModel, read_spend_by_model
 from apps.dashboards.periods import (
@@ -20,6 +21,7 @@ from apps.dashboards.periods import (
 from apps.dashboards.reading import read_before
 from apps.dashboards.reading import read_period as read_rows
 from apps.dashboards.today import Today, compare_today, days_compared
+from apps.insights.finding_selectors import count_waiting
 from apps.insights.forecasts import SpendForecast, read_forecast
 from apps.usage.selectors import SpendQuery, read_spend
 
@@ -50,6 +52,7 @@ class MonthCards:
 @dataclass(frozen=True, slots=True)
 class Overview:
     period: Period
+    waiting: str
     answer: sentences.Answer
     month: MonthCards
     today: Today
@@ -68,6 +71,7 @@ def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
     today = _today(zone, now)
     return Overview(
         period=period,
+        waiting=waiting_sentence(*count_waiting(now=now)),
         answer=sentences.overview_answer(
             period=period,
             spent_usd=models.whole.cost_usd,

@@ -107,6 +107,9 @@ const ROLES = {
   today: (trace, palette) => {
     trace.line = { color: palette.of("accent"), width: 2 };
   },
+  "bad-hour": (trace, palette) => {
+    trace.marker = { size: 8, color: palette.of("bad"), line: { color: palette.of("panel"), width: 1.5 }, opacity: 1 };
+  },
   "own-curve": (trace, palette) => {
     trace.line = { color: palette.series(trace.meta), width: 3.2 };
   },
