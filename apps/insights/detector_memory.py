@@ -4,7 +4,6 @@ Series are kept in parts of PART_SIZE, a row each, so that no value grows withou
 has at most MAX_SERIES; those silent for longest and cheapest go first.
 """
 
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +18,7 @@ from apps.insights.finding_models import DetectorPart, DetectorState
 from apps.usage.hourly import SeriesKey
 
 PART_SIZE: Final = 256
-MAX_SERIES: Final = 4_096
+MAX_SERIES: Final = 10_240
 MAX_KEY_LENGTH: Final = 400
 SILENT_HOURS: Final = 42 * 24
 HourTotal = tuple[Decimal, int]
@@ -67,7 +66,7 @@ def load_memory() -> Memory | None:
         Part(
             one.number,
             [(dimension, key) for dimension, key in one.series],
-            Detector(SeriesState.from_bytes(zlib.decompress(bytes(one.rings)))),
+            Detector(SeriesState.from_bytes(bytes(one.rings))),
         )
         for one in DetectorPart.objects.order_by("number")
     ]
@@ -83,7 +82,7 @@ def store_memory(memory: Memory, *, now: datetime) -> int:
     )
     size = 0
     for part in memory.parts:
-        rings = zlib.compress(part.detector.state.to_bytes(), 1)
+        rings = part.detector.state.to_bytes()
         size += len(rings)
         DetectorPart.objects.update_or_create(
             number=part.number,
