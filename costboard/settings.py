@@ -184,8 +184,8 @@ CELERY_BEAT_SCHEDULE = {
     # Hours are scored when they are over; between, the running one is looked at.
     "watch-spend": {
         "task": "apps.insights.tasks.watch_spend",
-        "schedule": 300.0,
-        "options": {"expires": 300},
+        "schedule": 120.0,
+        "options": {"expires": 120},
     },
     # Each hour closes within minutes of its end; between, late usage closes it again.
     "close-hardware-hours": {

@@ -140,7 +140,7 @@ def _open(look: Looking, group: Sequence[Flag]) -> None:
         key=lead.series[1],
         members=[list(flag.series) for flag in group][:MAX_MEMBERS],
         first_bad_at=start_of_hour(lead.first_hour),
-        last_bad_at=start_of_hour(look.hour),
+        last_bad_at=start_of_hour(lead.last_hour),
         score=max(flag.score for flag in group),
         opened_at=look.now,
     )
@@ -161,9 +161,9 @@ def _extend(look: Looking, finding: Finding, group: Sequence[Flag]) -> None:
     new = [list(flag.series) for flag in group if list(flag.series) not in finding.members]
     finding.members = [*finding.members, *new][:MAX_MEMBERS]
     finding.score = max(finding.score, *(flag.score for flag in group))
-    if start_of_hour(look.hour) > finding.last_bad_at:
-        finding.last_bad_at = start_of_hour(look.hour)
-        finding.closed_at = None
+    last = start_of_hour(max(flag.last_hour for flag in group))
+    if last > finding.last_bad_at:
+        finding.last_bad_at, finding.closed_at = last, None
     _measure(look, finding, named)
     finding.save()
     restrict_runaway(finding, look.settings, now=look.now)

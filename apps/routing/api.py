@@ -15,7 +15,7 @@ from apps.budgets.settling import HoldState, HoldStatus, release, settle
 from apps.pricing.core.estimates import CHARACTERS_PER_TOKEN
 from apps.pricing.core.money import plain_decimal
 from apps.routing.decisions import Decision, DecisionRequest, decide
-from apps.routing.errors import NoCandidate
+from apps.routing.errors import NoCandidate, Suspended
 from apps.tenants.authentication import ApiRequest, KeyAuth
 from apps.tenants.problems import Problem
 
@@ -101,6 +101,7 @@ def make_decision(request: ApiRequest, body: DecisionIn) -> DecisionOut:
     """Choose a backend; with `reserve`, set its worst case aside in every budget that covers it.
 
     402 when no candidate fits every cap: the answer names each scope, its limit, spent and held.
+    403 while an anomaly's guard rail suspends the key or customer: the answer names the finding.
     """
     if (body.input_tokens is None) == (body.input_text is None):
         detail = "give exactly one of input_tokens and input_text"
@@ -122,6 +123,15 @@ def make_decision(request: ApiRequest, body: DecisionIn) -> DecisionOut:
         decision = decide(request.auth, wanted, now=timezone.now())
     except NoCandidate as error:
         raise _no_candidate(error) from error
+    except Suspended as error:
+        held = error.restricted
+        raise Problem(
+            403,
+            "suspended_by_finding",
+            held.reason,
+            field=held.dimension,
+            finding_id=held.finding_id,
+        ) from error
     except BudgetRefused as error:
         raise refused_problem(request.auth.tenant_id, error) from error
     except BudgetsUnknown as error:

@@ -9,10 +9,11 @@ from typing import Final
 from apps.budgets.core.scopes import Attributes
 from apps.budgets.holds import Ask, Reservation, new_decision_id, reserve
 from apps.budgets.selectors import budget_book
+from apps.insights.guard import Restricted, remembered_restrictions
 from apps.pricing.core.money import usd_from_units
 from apps.pricing.core.rating import ResolvedBackend
 from apps.pricing.selectors import current_rate_book, remembered_rate_book
-from apps.routing.errors import NoCandidate
+from apps.routing.errors import NoCandidate, Suspended
 from apps.tenants.core.access import KeyIdentity
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import find_customer_id
@@ -60,12 +61,21 @@ class Decision:
 def decide(key: KeyIdentity, wanted: DecisionRequest, *, now: datetime) -> Decision:
     """Choose the cheapest candidate that fits every cap; with `reserve`, set its worst case aside.
 
-    Raises NoCandidate when none is known or priced, BudgetRefused when none fits, BudgetsUnknown.
+    Raises NoCandidate when none is known or priced, BudgetRefused when none fits, BudgetsUnknown,
+    Suspended for a key or customer that a finding stopped. One that it slowed runs on the cheapest
+    candidate or not at all.
     """
+    restricted = remembered_restrictions(key.tenant_id).of(
+        api_key_id=key.api_key_id, customer_id=_customer_id(key.tenant_id, wanted.customer)
+    )
+    if restricted is not None and restricted.mode == "suspend":
+        raise Suspended(restricted)
     asks, unpriced = _asks(key, wanted, now=now)
     if not asks:
         raise NoCandidate(wanted.candidates, unpriced)
     asks.sort(key=lambda ask: (ask.estimate_usd, ask.backend))
+    if restricted is not None:
+        asks = asks[:1]
     candidates = [
         Candidate(ask.backend, ask.attributes.kind or "cloud", ask.estimate_usd) for ask in asks
     ]
@@ -76,7 +86,10 @@ def decide(key: KeyIdentity, wanted: DecisionRequest, *, now: datetime) -> Decis
             estimate_usd=candidates[0].estimate_usd,
             held_usd=Decimal(0),
             expires_at=None,
-            reasons=["the cheapest candidate; nothing was reserved, so no cap was asked"],
+            reasons=[
+                "the cheapest candidate; nothing was reserved, so no cap was asked",
+                *_slowed(restricted),
+            ],
             alternatives=candidates[1:],
         )
     reservation = reserve(key.tenant_id, request_id=wanted.request_id, asks=asks, now=now)
@@ -86,7 +99,7 @@ def decide(key: KeyIdentity, wanted: DecisionRequest, *, now: datetime) -> Decis
         estimate_usd=reservation.estimate_usd,
         held_usd=reservation.estimate_usd if reservation.is_held else Decimal(0),
         expires_at=reservation.expires_at if reservation.is_held else None,
-        reasons=_reasons(reservation, unpriced),
+        reasons=[*_reasons(reservation, unpriced), *_slowed(restricted)],
         alternatives=[c for c in candidates if c.backend != reservation.backend],
     )
 
@@ -169,3 +182,7 @@ def _reasons(reservation: Reservation, unpriced: Sequence[str]) -> list[str]:
         reasons = [f"the cheapest candidate that fits; reserved in {count} budgets"]
     reasons += [f"{name} left out: nobody prices it" for name in unpriced[:MAX_REASONS]]
     return reasons
+
+
+def _slowed(restricted: Restricted | None) -> list[str]:
+    return [f"{restricted.reason}; meanwhile only the cheapest runs"] if restricted else []

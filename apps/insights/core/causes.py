@@ -152,7 +152,7 @@ def _partition(dimension: str, read: CellReader, whole: _Excess) -> list[Part]:
         explained = _share(EXACT.subtract(actual, expected), excess)
         usual_share = _share(tenant.get(value, (ZERO, ZERO))[1], tenant_usual)
         surprise = max(min(explained, Decimal(1)), Decimal(-1)) * (1 - min(usual_share, Decimal(1)))
-        parts.append(Part(dimension, value, actual, expected, surprise))
+        parts.append(Part(dimension, value, _rounded(actual), expected, surprise))
     parts.sort(key=lambda part: (-abs(part.excess_usd), str(part.value)))
     shown = [p for p in parts[:MAX_PARTS] if abs(_share(p.excess_usd, excess)) >= LEAST_SHARE]
     rest_actual, rest_expected = whole.actual_usd, whole.expected_usd

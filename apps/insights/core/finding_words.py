@@ -41,7 +41,7 @@ def series_words(series: SeriesKey) -> str:
 def story_words(story: Sequence[Sequence[str]], series: SeriesKey) -> str:
     """The values that explain most of it, without what the series says already."""
     own = set(series[1].split(BETWEEN))
-    told = [(dimension, value) for dimension, value in story if value not in own]
+    told = [(name, value) for name, value in story if name in _BY and value not in own]
     told.sort(key=lambda pair: list(_BY).index(pair[0]))
     return " ".join(_BY[dimension].format(value) for dimension, value in told)
 

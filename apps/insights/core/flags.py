@@ -18,6 +18,8 @@ NAMED_SHARE: Final = 0.75
 # Flagged hours at most this far apart are one event.
 APART_HOURS: Final = 6
 MOST_OF_IT: Final = 0.95
+# Of the worst hour's deviation: less is no bad hour at the end of a window.
+NOTABLE_HOUR: Final = 0.15
 
 EXPECTED_STEP: Final = 1.25
 USEFUL_STEP: Final = 0.95
@@ -26,13 +28,15 @@ LEAST_FACTOR, MOST_FACTOR = 0.7, 4.0
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A series that stood out at the end of `hour`, since `first_hour` of the scored window."""
+    """A series that stood out at the end of `hour`: from `first_hour` to `last_hour`, which is
+    earlier where a long sum still holds what is over."""
 
     series: SeriesKey
     kind: AnomalyKind
     score: float
     hour: int
     first_hour: int
+    last_hour: int
     actual_usd: float
     expected_usd: float
 
@@ -43,7 +47,7 @@ class Flag:
     @property
     def at_stake_usd(self) -> float:
         """What a day of this would come to, or what it came to, if that is more."""
-        hours = self.hour - self.first_hour + 1
+        hours = self.last_hour - self.first_hour + 1
         return max(abs(self.excess_usd), abs(self.excess_usd) / hours * 24)
 
 
@@ -61,8 +65,11 @@ def find_flags(
     for column in map(int, np.flatnonzero((scores.score >= thresholds) | drifts)):
         is_drift = bool(drifts[column]) and scores.score[column] < thresholds[column]
         window = 24 if is_drift else int(scores.window_hours[column])
-        first, actual, expected = _since(state, column, scores.hour, window)
+        first, last, actual, expected = _since(state, column, scores.hour, window)
         if only_above and actual <= expected:
+            continue
+        # An echo of what was over long ago.
+        if scores.hour - last > APART_HOURS:
             continue
         flags.append(
             Flag(
@@ -71,6 +78,7 @@ def find_flags(
                 score=float(max(scores.score[column], scores.drift[column] if is_drift else 0)),
                 hour=scores.hour,
                 first_hour=first,
+                last_hour=last,
                 actual_usd=actual,
                 expected_usd=expected,
             )
@@ -78,18 +86,25 @@ def find_flags(
     return flags
 
 
-def _since(state: SeriesState, column: int, hour: int, window: int) -> tuple[int, float, float]:
-    """(first hour, actual, expected): from where in the window nearly all of it comes."""
+def _since(
+    state: SeriesState, column: int, hour: int, window: int
+) -> tuple[int, int, float, float]:
+    """(first hour, last hour, actual, expected): the part of the window that nearly all of the
+    deviation comes from."""
     hours = np.arange(hour, hour - window, -1)
     actual, expected = usd_of_hours(state, column, hours)
-    sums = np.cumsum(actual - expected)
-    sums = sums if sums[-1] >= 0 else -sums
+    over = actual - expected
+    over = over if over.sum() >= 0 else -over
+    newest = int(np.argmax(over >= NOTABLE_HOUR * over.max()))
+    sums = np.cumsum(over[newest:])
     # The latest hour that leaves out next to nothing: noise before it is not the start.
-    last = int(np.argmax(sums >= MOST_OF_IT * sums.max()))
+    oldest = newest + int(np.argmax(sums >= MOST_OF_IT * sums.max()))
+    within = slice(newest, oldest + 1)
     return (
-        int(hours[last]),
-        float(actual[: last + 1].sum()),
-        float(expected[: last + 1].sum()),
+        int(hours[oldest]),
+        int(hours[newest]),
+        float(actual[within].sum()),
+        float(expected[within].sum()),
     )
 
 
