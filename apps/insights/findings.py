@@ -78,7 +78,7 @@ def observe(look: Looking, flags: Sequence[Flag]) -> None:
     for finding, group in extended.values():
         _extend(look, finding, group)
     for group in group_flags(homeless, shared_usd):
-        if max(flag.at_stake_usd for flag in group) >= float(look.settings.min_usd):
+        if name_giver(group).at_stake_usd >= float(look.settings.min_usd):
             _open(look, group)
 
 

@@ -51,7 +51,7 @@ def test_every_partition_adds_up_to_the_excess(
 
 COUNT = st.integers(min_value=0, max_value=10**6)
 TOKENS = st.fixed_dictionaries(
-    {kind: COUNT for kind in ("uncached", "cache_read", "cache_write", "output")}
+    dict.fromkeys(("uncached", "cache_read", "cache_write", "output"), COUNT)
 )
 
 

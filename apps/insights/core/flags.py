@@ -8,15 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.insights.core.detector import KINDS, AnomalyKind, HourScores
-from apps.insights.core.series_state import VALUE_HOURS, WINDOW_HOURS, SeriesState
+from apps.insights.core.series_state import DAY, VALUE_HOURS, WINDOW_HOURS, SeriesState
+from apps.insights.core.unit_costs import unit_cost_jumps
 
 SeriesKey = tuple[str, str]
+# One model's requests of one task: its volume is tokens.
+PAIR: Final = "model_task"
 # Two series tell of one thing when they share this part of the smaller one's excess.
 SHARED: Final = 0.5
 # The series that a finding is named after explains this part of the largest excess.
 NAMED_SHARE: Final = 0.75
 # Flagged hours at most this far apart are one event.
 APART_HOURS: Final = 6
+# Of what was expected.
+MONEY_SHARE: Final = 0.2
+LEAST_USD: Final = 0.01
 MOST_OF_IT: Final = 0.95
 # Of the worst hour's deviation: less is no bad hour at the end of a window.
 NOTABLE_HOUR: Final = 0.15
@@ -64,26 +70,56 @@ def find_flags(
     flags = []
     for column in map(int, np.flatnonzero((scores.score >= thresholds) | drifts)):
         is_drift = bool(drifts[column]) and scores.score[column] < thresholds[column]
-        window = 24 if is_drift else int(scores.window_hours[column])
-        first, last, actual, expected = _since(state, column, scores.hour, window)
-        if only_above and actual <= expected:
-            continue
-        # An echo of what was over long ago.
-        if scores.hour - last > APART_HOURS:
-            continue
-        flags.append(
-            Flag(
-                series=series[column],
-                kind="drift" if is_drift else KINDS[int(scores.kind[column])],
-                score=float(max(scores.score[column], scores.drift[column] if is_drift else 0)),
-                hour=scores.hour,
-                first_hour=first,
-                last_hour=last,
-                actual_usd=actual,
-                expected_usd=expected,
-            )
+        found = _flag(
+            series[column],
+            "drift" if is_drift else KINDS[int(scores.kind[column])],
+            float(scores.drift[column] if is_drift else scores.score[column]),
+            state,
+            (column, scores.hour, DAY if is_drift else int(scores.window_hours[column])),
         )
-    return flags
+        flags.append(found)
+    flags += _jumps(series, state, scores.hour, thresholds, {flag.series for flag in flags if flag})
+    return [flag for flag in flags if flag and (flag.excess_usd > 0 or not only_above)]
+
+
+def _jumps(
+    series: Sequence[SeriesKey],
+    state: SeriesState,
+    hour: int,
+    thresholds: NDArray[np.floating[Any]],
+    flagged: set[SeriesKey],
+) -> list[Flag | None]:
+    """Models' tasks of which a token suddenly costs more."""
+    columns = np.array(
+        [n for n, key in enumerate(series) if key[0] == PAIR and key not in flagged], dtype=np.intp
+    )
+    if not len(columns):
+        return []
+    scores, windows = unit_cost_jumps(state, hour, columns)
+    found = [
+        _flag(series[column], "storm", float(score), state, (int(column), hour, int(window)))
+        for column, score, window in zip(columns, scores, windows, strict=True)
+        if score >= thresholds[column]
+    ]
+    return [flag for flag in found if flag and flag.excess_usd > 0]
+
+
+def _flag(
+    series: SeriesKey,
+    kind: AnomalyKind,
+    score: float,
+    state: SeriesState,
+    window: tuple[int, int, int],
+) -> Flag | None:
+    """`window`: column, last hour, hours. None for an echo of what was over long ago, and where
+    requests moved and money hardly did: findings are about money."""
+    column, hour, hours = window
+    first, last, actual, expected = _since(state, column, hour, hours)
+    if hour - last > APART_HOURS or (
+        abs(actual - expected) < max(MONEY_SHARE * expected, LEAST_USD)
+    ):
+        return None
+    return Flag(series, kind, score, hour, first, last, actual, expected)
 
 
 def _since(
@@ -178,7 +214,7 @@ def matches(
     dimension, key = series
     if dimension == "all":
         return True
-    if dimension == "model_task":
+    if dimension == PAIR:
         return f"{labels['model']}\x1f{labels['task']}" == key
     value = labels[dimension]
     if dimension != "department":

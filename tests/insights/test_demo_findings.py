@@ -1,0 +1,87 @@
+"""The demo's planted episodes, through ingest and fold, watched as time passes."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from apps.alerts.core.facts import AlertFact
+from apps.alerts.selectors import list_alerts
+from apps.insights.finding_selectors import FindingInfo
+from apps.tenants.scoping import tenant_scope
+from costboard.demo.history import History, load_history
+from costboard.demo.seed import seed_tenants
+from costboard.demo.traffic import Episodes, Traffic, start_of
+from tests.conftest import roll_up
+from tests.insights.spend_history import findings, watch
+
+HOUR = timedelta(hours=1)
+# At the demo's own density, and long enough for a month to be known before the first episode.
+DAYS, EVENTS = 46, 261_000
+
+
+@pytest.fixture
+def demo(database: None, tmp_path: Path) -> tuple[int, Episodes, datetime]:
+    now = datetime.now(UTC)
+    state = seed_tenants(tmp_path, now=now)
+    state.history = History(reference=now, days=DAYS, events=EVENTS, seed=5)
+    load_history(tmp_path, state, until=now, revive=lambda: None)
+    roll_up(state.tenant_id)
+    return state.tenant_id, Traffic(state.history.spec).episodes, now
+
+
+def moments(episodes: Episodes, end: datetime) -> Iterator[datetime]:
+    """Every quarter of an hour where it counts, twice a day elsewhere."""
+    starts = [start_of(episodes.runaway.start), start_of(episodes.storm.start)]
+    at = starts[0] - 2 * HOUR
+    while at < end:
+        yield at
+        near = any(-HOUR <= at - start < 3 * HOUR for start in starts)
+        step = timedelta(minutes=15) if near else 12 * HOUR
+        later = [start - HOUR for start in starts if at < start - HOUR]
+        at = min([at + step, *later])
+
+
+def alert_of(finding: FindingInfo, alerts: list[AlertFact]) -> AlertFact:
+    (alert,) = [one for one in alerts if one.key == f"finding:{finding.id}"]
+    return alert
+
+
+def test_the_planted_episodes_are_found_explained_and_told_within_two_hours(
+    demo: tuple[int, Episodes, datetime],
+) -> None:
+    tenant_id, episodes, end = demo
+    for moment in moments(episodes, start_of(episodes.storm.stop) + 12 * HOUR):
+        watch(tenant_id, moment)
+    found = findings(tenant_id, end)
+    with tenant_scope(tenant_id):
+        alerts = [row.fact for row in list_alerts(limit=100).rows]
+
+    def of_episode(episode: range) -> FindingInfo:
+        """The only finding that overlaps it."""
+        begin, stop = start_of(episode.start), start_of(episode.stop)
+        (one,) = [f for f in found if f.first_bad_at < stop and f.last_bad_at >= begin]
+        return one
+
+    runaway, storm = of_episode(episodes.runaway), of_episode(episodes.storm)
+    for finding, episode in ((runaway, episodes.runaway), (storm, episodes.storm)):
+        told_after = alert_of(finding, alerts).raised_at - start_of(episode.start)
+        assert timedelta(0) < told_after <= 2 * HOUR
+        for parts in finding.partitions:
+            assert sum((p.excess_usd for p in parts), Decimal(0)) == finding.excess_usd
+
+    assert (runaway.causes[0].dimension, runaway.causes[0].value) == ("customer", "granite-telecom")
+    story = {tuple(pair) for pair in runaway.explanation["story"]}
+    assert {("router", "support-bot-2"), ("model", "gpt-5.2"), ("task", "agent")} <= story
+    assert max(runaway.effects, key=lambda name: runaway.effects[name]) == "answers"
+
+    assert (storm.causes[0].dimension, storm.causes[0].value) == ("token kind", "cache writes")
+    assert max(storm.effects, key=lambda name: storm.effects[name]) == "cache"
+    assert {("model", "claude-sonnet-4-6"), ("task", "rag")} <= {
+        tuple(pair) for pair in storm.explanation["story"]
+    }
+    assert storm.explanation["cache_share"] < 0.2 < storm.explanation["cache_share_before"]
+    # Little else: the launch may drift, and something small may be.
+    assert len(found) <= 5
