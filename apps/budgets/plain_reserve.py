@@ -9,6 +9,7 @@ from apps.budgets.book import budget_book
 from apps.budgets.core.scopes import Attributes
 from apps.budgets.errors import InvalidBudgetInput
 from apps.budgets.holds import Ask, Reservation, reserve
+from apps.insights.guard import heed_restrictions
 from apps.pricing.core.money import usd_from_units
 from apps.pricing.core.rating import RateBook
 from apps.pricing.selectors import current_rate_book
@@ -37,11 +38,12 @@ def reserve_plainly(key: KeyIdentity, wanted: Wanted, *, now: datetime) -> Reser
     """Set it aside in every budget it is about, at once or in none.
 
     Raises BudgetRefused, BudgetsUnknown, and InvalidBudgetInput where no worst case is known: an
-    unknown price reserves nothing.
+    unknown price reserves nothing; and Suspended for a key or customer that a finding stopped.
     """
     with tenant_scope(key.tenant_id):
         rates = current_rate_book()
         customer_id = find_customer_id(wanted.customer) if wanted.customer else None
+    heed_restrictions(key.tenant_id, api_key_id=key.api_key_id, customer_id=customer_id)
     ask = _ask(key, wanted, rates, customer_id, now=now)
     return reserve(
         key.tenant_id,

@@ -3,6 +3,7 @@
 from apps.budgets.core.amounts import from_count
 from apps.budgets.errors import BudgetRefused, CapBroken
 from apps.budgets.selectors import ScopeNames
+from apps.insights.guard import Suspended
 from apps.pricing.core.money import plain_decimal
 from apps.tenants.problems import Problem
 from apps.tenants.scoping import tenant_scope
@@ -28,6 +29,18 @@ def unknown_problem() -> Problem:
         503,
         "budgets_unknown",
         "what is left of the budgets is not known just now, and nothing runs unseen; try again",
+    )
+
+
+def suspended_problem(error: Suspended) -> Problem:
+    """403 while a finding's guard rail holds the key or customer, naming the finding."""
+    held = error.restricted
+    return Problem(
+        403,
+        "suspended_by_finding",
+        held.reason,
+        field="Authorization" if held.dimension == "router" else held.dimension,
+        finding_id=held.finding_id,
     )
 
 

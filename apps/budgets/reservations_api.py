@@ -11,9 +11,10 @@ from pydantic import ConfigDict, Field
 from apps.budgets.errors import BudgetRefused, BudgetsUnknown, HoldNotFound, InvalidBudgetInput
 from apps.budgets.holds import Reservation
 from apps.budgets.plain_reserve import Wanted, reserve_plainly
-from apps.budgets.refusals import refused_problem, unknown_problem
+from apps.budgets.refusals import refused_problem, suspended_problem, unknown_problem
 from apps.budgets.selectors import decision_uuid
 from apps.budgets.settling import HoldState, HoldStatus, release, settle
+from apps.insights.guard import Suspended
 from apps.pricing.core.money import plain_decimal
 from apps.tenants.authentication import ApiRequest, KeyAuth
 from apps.tenants.problems import Problem
@@ -76,9 +77,12 @@ class ReservationStateOut(Schema):
 @router.post("/budgets/reservations", auth=KeyAuth("route"), response={201: ReservationOut})
 def post_reservation(request: ApiRequest, body: ReservationIn) -> tuple[int, ReservationOut]:
     """Set money aside in every matching budget at once, or in none: 402 names the caps that would
-    break. It ends when it is settled or released, or at its full amount when it expires."""
+    break. It ends when it is settled or released, or at its full amount when it expires.
+    403 while an anomaly's guard rail suspends the key or customer."""
     try:
         made = reserve_plainly(request.auth, _wanted(body), now=timezone.now())
+    except Suspended as error:
+        raise suspended_problem(error) from error
     except BudgetRefused as error:
         raise refused_problem(request.auth.tenant_id, error) from error
     except BudgetsUnknown as error:

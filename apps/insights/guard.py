@@ -48,6 +48,14 @@ class Restrictions:
         return max(held, key=lambda one: one.mode == "suspend", default=None)
 
 
+class Suspended(Exception):
+    """A finding stopped the key or the customer until someone answers it."""
+
+    def __init__(self, restricted: Restricted) -> None:
+        super().__init__(restricted.reason)
+        self.restricted = restricted
+
+
 _remembered: dict[int, tuple[float, Restrictions]] = {}
 
 
@@ -60,6 +68,16 @@ def remembered_restrictions(tenant_id: int) -> Restrictions:
             known = (now_s, _read_restrictions())
         _remembered[tenant_id] = known
     return known[1]
+
+
+def heed_restrictions(
+    tenant_id: int, *, api_key_id: int, customer_id: int | None
+) -> Restricted | None:
+    """What slows this key or customer, if anything does. Raises Suspended where it is stopped."""
+    held = remembered_restrictions(tenant_id).of(api_key_id=api_key_id, customer_id=customer_id)
+    if held is not None and held.mode == "suspend":
+        raise Suspended(held)
+    return held
 
 
 def _read_restrictions() -> Restrictions:

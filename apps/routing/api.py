@@ -9,13 +9,14 @@ from ninja import Router, Schema
 from pydantic import ConfigDict, Field
 
 from apps.budgets.errors import BudgetRefused, BudgetsUnknown, HoldNotFound
-from apps.budgets.refusals import refused_problem, unknown_problem
+from apps.budgets.refusals import refused_problem, suspended_problem, unknown_problem
 from apps.budgets.selectors import decision_uuid
 from apps.budgets.settling import HoldState, HoldStatus, release, settle
+from apps.insights.guard import Suspended
 from apps.pricing.core.estimates import CHARACTERS_PER_TOKEN
 from apps.pricing.core.money import plain_decimal
 from apps.routing.decisions import Decision, DecisionRequest, decide
-from apps.routing.errors import NoCandidate, Suspended
+from apps.routing.errors import NoCandidate
 from apps.tenants.authentication import ApiRequest, KeyAuth
 from apps.tenants.problems import Problem
 
@@ -124,14 +125,7 @@ def make_decision(request: ApiRequest, body: DecisionIn) -> DecisionOut:
     except NoCandidate as error:
         raise _no_candidate(error) from error
     except Suspended as error:
-        held = error.restricted
-        raise Problem(
-            403,
-            "suspended_by_finding",
-            held.reason,
-            field=held.dimension,
-            finding_id=held.finding_id,
-        ) from error
+        raise suspended_problem(error) from error
     except BudgetRefused as error:
         raise refused_problem(request.auth.tenant_id, error) from error
     except BudgetsUnknown as error:

@@ -9,11 +9,11 @@ from typing import Final
 from apps.budgets.core.scopes import Attributes
 from apps.budgets.holds import Ask, Reservation, new_decision_id, reserve
 from apps.budgets.selectors import budget_book
-from apps.insights.guard import Restricted, remembered_restrictions
+from apps.insights.guard import Restricted, heed_restrictions
 from apps.pricing.core.money import usd_from_units
 from apps.pricing.core.rating import ResolvedBackend
 from apps.pricing.selectors import current_rate_book, remembered_rate_book
-from apps.routing.errors import NoCandidate, Suspended
+from apps.routing.errors import NoCandidate
 from apps.tenants.core.access import KeyIdentity
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import find_customer_id
@@ -65,11 +65,11 @@ def decide(key: KeyIdentity, wanted: DecisionRequest, *, now: datetime) -> Decis
     Suspended for a key or customer that a finding stopped. One that it slowed runs on the cheapest
     candidate or not at all.
     """
-    restricted = remembered_restrictions(key.tenant_id).of(
-        api_key_id=key.api_key_id, customer_id=_customer_id(key.tenant_id, wanted.customer)
+    restricted = heed_restrictions(
+        key.tenant_id,
+        api_key_id=key.api_key_id,
+        customer_id=_customer_id(key.tenant_id, wanted.customer),
     )
-    if restricted is not None and restricted.mode == "suspend":
-        raise Suspended(restricted)
     asks, unpriced = _asks(key, wanted, now=now)
     if not asks:
         raise NoCandidate(wanted.candidates, unpriced)

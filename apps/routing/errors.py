@@ -1,8 +1,6 @@
-"""Why no backend could be chosen, or none may be."""
+"""Why no backend could be chosen."""
 
 from collections.abc import Sequence
-
-from apps.insights.guard import Restricted
 
 
 class NoCandidate(Exception):
@@ -12,11 +10,3 @@ class NoCandidate(Exception):
         super().__init__(f"none of {len(candidates)} candidates can be chosen")
         self.candidates = tuple(candidates)
         self.unpriced = tuple(unpriced)
-
-
-class Suspended(Exception):
-    """A finding stopped the key or the customer until someone answers it."""
-
-    def __init__(self, restricted: Restricted) -> None:
-        super().__init__(restricted.reason)
-        self.restricted = restricted

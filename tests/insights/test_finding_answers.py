@@ -148,6 +148,14 @@ def test_a_suspended_customer_is_refused_until_someone_answers(
     assert answer.json()["finding_id"] == found.id
     assert f"/anomalies/{found.id}" in answer.json()["detail"]
     assert decide(client, key, customer="bolt").status_code == 200
+    wanted = {"request_id": uuid.uuid4().hex, "amount_usd": "1", "customer": "acme"}
+    plain = client.post(
+        "/api/v1/budgets/reservations",
+        wanted,
+        content_type="application/json",
+        headers=key.headers,
+    )
+    assert (plain.status_code, plain.json()["code"]) == (403, "suspended_by_finding")
     # Ingest never heeds it.
     spend(key.identity, runaway_hour(BAD + HOUR, requests=2))
     with tenant_scope(tenant.id):

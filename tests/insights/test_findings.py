@@ -9,6 +9,7 @@ from apps.alerts.selectors import list_alerts
 from apps.insights.finding_selectors import FindingInfo, get_finding
 from apps.insights.services import add_planned_event
 from apps.insights.ticks import tick_tenant
+from apps.pricing.services import add_rate
 from apps.tenants.scoping import tenant_scope
 from tests.conftest import Key
 from tests.insights.spend_history import (
@@ -113,6 +114,27 @@ def test_an_announced_event_is_no_finding(history: Key, bad: datetime) -> None:
         )
     spend(history.identity, runaway_hour(bad))
     watch(tenant_id, bad + 12 * HOUR)
+    assert findings(tenant_id, bad) == []
+
+
+def test_a_price_that_was_known_beforehand_is_no_finding(key: Key, bad: datetime) -> None:
+    """Everything costs twice as much from one hour on, by a dated rate of the tenant's own."""
+    tenant_id = key.identity.tenant_id
+    with tenant_scope(tenant_id):
+        for meter, before, after in (("input_tokens", 15, 30), ("output_tokens", 75, 150)):
+            for price, begins, ends in ((before, None, bad), (after, bad, None)):
+                add_rate(
+                    provider="anthropic",
+                    model="claude-3-opus-20240229",
+                    meter=meter,
+                    price_usd_per_mtok=Decimal(price),
+                    effective_from=begins,
+                    effective_to=ends,
+                    actor="ada@example.org",
+                    now=bad - 24 * HOUR,
+                )
+    spend(key.identity, usual_hours(bad - DAYS * 24 * HOUR, DAYS * 24 + 30))
+    watch(tenant_id, bad + 28 * HOUR)
     assert findings(tenant_id, bad) == []
 
 
