@@ -36,6 +36,8 @@ MAX_MEMBERS: Final = 200
 CHART_HOURS_BEFORE: Final = 72
 CRITICAL_TIMES: Final = 10
 RENAMED_TIMES: Final = 1.5
+# Of the tenant's minimum for a day: what has been spent by then, lest cents make a finding.
+SO_FAR_SHARE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +67,25 @@ def observe(look: Looking, flags: Sequence[Flag]) -> None:
         return book.shared_usd(one, other)
 
     recent = _recent(look.hour)
+    named = {finding.pk: (finding.dimension, finding.key) for finding in recent}
     homeless: list[Flag] = []
     extended: dict[int, tuple[Finding, list[Flag]]] = {}
-    for flag in flags:
+    # The widest first: what it renames, its parts belong to.
+    for flag in sorted(flags, key=lambda one: -abs(one.excess_usd)):
         home = next((f for f in recent if _is_of(f, flag)), None) or next(
-            (f for f in recent if _is_like(f, flag, shared_usd)), None
+            (f for f in recent if _is_like(f, flag, named[f.pk], shared_usd)), None
         )
         if home is None:
             homeless.append(flag)
-        else:
-            extended.setdefault(home.pk, (home, []))[1].append(flag)
+            continue
+        if _is_wider(flag, home):
+            named[home.pk] = flag.series
+        extended.setdefault(home.pk, (home, []))[1].append(flag)
     for finding, group in extended.values():
         _extend(look, finding, group)
     for group in group_flags(homeless, shared_usd):
-        if name_giver(group).at_stake_usd >= float(look.settings.min_usd):
+        lead, least = name_giver(group), float(look.settings.min_usd)
+        if lead.at_stake_usd >= least and abs(lead.excess_usd) >= SO_FAR_SHARE * least:
             _open(look, group)
 
 
@@ -125,10 +132,15 @@ def _is_of(finding: Finding, flag: Flag) -> bool:
     return _is_above(finding) == (flag.excess_usd >= 0) and list(flag.series) in finding.members
 
 
-def _is_like(finding: Finding, flag: Flag, shared_usd: Any) -> bool:
+def _is_like(finding: Finding, flag: Flag, named: SeriesKey, shared_usd: Any) -> bool:
     if _is_above(finding) != (flag.excess_usd >= 0):
         return False
-    return is_shared(flag.series, (finding.dimension, finding.key), shared_usd)
+    return is_shared(flag.series, named, shared_usd)
+
+
+def _is_wider(flag: Flag, finding: Finding) -> bool:
+    """Whether so much more of it shows in this series that the finding is named after it."""
+    return abs(flag.excess_usd) > RENAMED_TIMES * abs(float(finding.excess_usd))
 
 
 def _open(look: Looking, group: Sequence[Flag]) -> None:
@@ -153,7 +165,8 @@ def _open(look: Looking, group: Sequence[Flag]) -> None:
 def _extend(look: Looking, finding: Finding, group: Sequence[Flag]) -> None:
     named = next((f for f in group if f.series == (finding.dimension, finding.key)), None)
     wider = name_giver(group)
-    if named is None and abs(wider.excess_usd) > RENAMED_TIMES * abs(float(finding.excess_usd)):
+    is_other = wider.series != (finding.dimension, finding.key)
+    if is_other and _is_wider(wider, finding) and (named is None or _is_part(named, wider)):
         finding.dimension, finding.key = wider.series
         finding.first_bad_at = min(finding.first_bad_at, start_of_hour(wider.first_hour))
         finding.points = []
@@ -168,6 +181,11 @@ def _extend(look: Looking, finding: Finding, group: Sequence[Flag]) -> None:
     finding.save()
     restrict_runaway(finding, look.settings, now=look.now)
     _tell(look, finding)
+
+
+def _is_part(named: Flag, wider: Flag) -> bool:
+    """Not where the named series grew as much itself since it was measured."""
+    return abs(wider.excess_usd) > RENAMED_TIMES * abs(named.excess_usd)
 
 
 def _measure(look: Looking, finding: Finding, flag: Flag | None) -> None:

@@ -25,6 +25,8 @@ DAYS, EVENTS = 46, 261_000
 @pytest.fixture
 def demo(database: None, tmp_path: Path) -> tuple[int, Episodes, datetime]:
     now = datetime.now(UTC)
+    # At night next to nothing is spent, and a storm of next to nothing waits for the morning.
+    now = (now - timedelta(hours=16)).replace(hour=16, minute=6)
     state = seed_tenants(tmp_path, now=now)
     state.history = History(reference=now, days=DAYS, events=EVENTS, seed=5)
     load_history(tmp_path, state, until=now, revive=lambda: None)
@@ -83,5 +85,6 @@ def test_the_planted_episodes_are_found_explained_and_told_within_two_hours(
         tuple(pair) for pair in storm.explanation["story"]
     }
     assert storm.explanation["cache_share"] < 0.2 < storm.explanation["cache_share_before"]
-    # Little else: the launch may drift, and something small may be.
-    assert len(found) <= 5
+    # Little else: the launch, which nobody announced, shows as drift here and there.
+    others = [f for f in found if f not in (runaway, storm)]
+    assert len(others) <= 4, [(f.kind, f.series, f.excess_usd) for f in others]

@@ -163,7 +163,7 @@ def group_flags(
     """
     groups: list[list[Flag]] = []
     for flag in sorted(flags, key=lambda f: -abs(f.excess_usd)):
-        home = next((g for g in groups if _belongs(flag, g[0], shared_usd)), None)
+        home = next((g for g in groups if _belongs(flag, name_giver(g), shared_usd)), None)
         if home is None:
             groups.append([flag])
         else:
