@@ -61,13 +61,20 @@ def test_the_planted_episodes_are_found_explained_and_told_within_two_hours(
     with tenant_scope(tenant_id):
         alerts = [row.fact for row in list_alerts(limit=100).rows]
 
-    def of_episode(episode: range) -> FindingInfo:
-        """The only finding that overlaps it."""
+    def of_episode(episode: range, *planted: tuple[str, str]) -> FindingInfo:
+        """The only finding of its hours that any of the planted series belongs to."""
         begin, stop = start_of(episode.start), start_of(episode.stop)
-        (one,) = [f for f in found if f.first_bad_at < stop and f.last_bad_at >= begin]
-        return one
+        during = [f for f in found if f.first_bad_at < stop and f.last_bad_at >= begin]
+        of_it = [f for f in during if set(planted) & set(f.members)]
+        assert len(of_it) == 1, [(f.kind, f.series, f.first_bad_at, f.members) for f in during]
+        return of_it[0]
 
-    runaway, storm = of_episode(episodes.runaway), of_episode(episodes.storm)
+    runaway = of_episode(
+        episodes.runaway, ("customer", "granite-telecom"), ("model_task", "gpt-5.2\x1fagent")
+    )
+    storm = of_episode(
+        episodes.storm, ("model_task", "claude-sonnet-4-6\x1frag"), ("model", "claude-sonnet-4-6")
+    )
     for finding, episode in ((runaway, episodes.runaway), (storm, episodes.storm)):
         told_after = alert_of(finding, alerts).raised_at - start_of(episode.start)
         assert timedelta(0) < told_after <= 2 * HOUR
