@@ -66,7 +66,7 @@ def observe(look: Looking, flags: Sequence[Flag]) -> None:
             book = CellBook(start, end, until=look.until)
         return book.shared_usd(one, other)
 
-    recent = _recent(look.hour)
+    recent = _recent(start, look.hour)
     named = {finding.pk: (finding.dimension, finding.key) for finding in recent}
     homeless: list[Flag] = []
     extended: dict[int, tuple[Finding, list[Flag]]] = {}
@@ -115,13 +115,19 @@ def withdraw_explained(look: Looking, series: Sequence[SeriesKey], flags: Sequen
         finding.save(update_fields=["closed_at", "withdrawn"])
 
 
-def _recent(hour: int) -> list[Finding]:
-    """Findings that an hour may belong to: it lies in them, or shortly after."""
-    since = start_of_hour(hour - APART_HOURS)
+def _recent(first: int, hour: int) -> list[Finding]:
+    """Findings that what stands out from `first` to `hour` may belong to."""
     rows = Finding.objects.filter(
-        last_bad_at__gte=since, first_bad_at__lte=start_of_hour(hour), withdrawn=False
+        last_bad_at__gte=start_of_hour(first - APART_HOURS),
+        first_bad_at__lte=start_of_hour(hour),
+        withdrawn=False,
     )
     return list(rows.order_by("first_bad_at", "pk"))
+
+
+def _is_near(finding: Finding, flag: Flag) -> bool:
+    """Whether the flag's own hours reach back to the finding's: a quiet night ends no storm."""
+    return hour_of(finding.last_bad_at) >= flag.first_hour - APART_HOURS
 
 
 def _is_above(finding: Finding) -> bool:
@@ -129,11 +135,13 @@ def _is_above(finding: Finding) -> bool:
 
 
 def _is_of(finding: Finding, flag: Flag) -> bool:
-    return _is_above(finding) == (flag.excess_usd >= 0) and list(flag.series) in finding.members
+    if not _is_near(finding, flag) or _is_above(finding) != (flag.excess_usd >= 0):
+        return False
+    return list(flag.series) in finding.members
 
 
 def _is_like(finding: Finding, flag: Flag, named: SeriesKey, shared_usd: Any) -> bool:
-    if _is_above(finding) != (flag.excess_usd >= 0):
+    if not _is_near(finding, flag) or _is_above(finding) != (flag.excess_usd >= 0):
         return False
     return is_shared(flag.series, named, shared_usd)
 

@@ -119,6 +119,9 @@ def _flag(
         abs(actual - expected) < max(MONEY_SHARE * expected, LEAST_USD)
     ):
         return None
+    # Dearer requests, and so many fewer that less was spent: nothing to be told of money.
+    if kind == "storm" and actual <= expected:
+        return None
     return Flag(series, kind, score, hour, first, last, actual, expected)
 
 
