@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, Literal, cast
 
+from django.db import connection
 from django.db.models import Count, Max
 
 from apps.budgets.core.amounts import (
@@ -204,6 +205,13 @@ def _read(tenant_id: int, known: BudgetBook | None) -> BudgetBook:
         choices=_choices(),
         index=ScopeIndex([(terms.scope, terms) for terms in budgets.values()], parents),
     )
+
+
+def list_tenants_with_budgets() -> list[int]:
+    """Tenants with a running budget. Needs no scope."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM tenants_with_budgets()")
+        return [row[0] for row in cursor.fetchall()]
 
 
 def list_terms(*, include_archived: bool = False) -> list[BudgetTerms]:

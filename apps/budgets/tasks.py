@@ -5,6 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
+from apps.budgets.book import list_tenants_with_budgets
 from apps.budgets.counter_types import CountersLost
 from apps.budgets.counters import forget_old_epochs
 from apps.budgets.expiry import release_forgotten, sweep
@@ -16,7 +17,6 @@ from apps.budgets.rebuild import (
     refresh_limits,
 )
 from apps.budgets.thresholds import check_thresholds
-from apps.tenants.selectors import list_tenant_ids
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 @shared_task
 def keep_counters() -> None:
     """End what has run out, prepare the periods to come, tell counters what they allow now."""
-    for tenant_id in list_tenant_ids():
+    for tenant_id in list_tenants_with_budgets():
         now = timezone.now()
         try:
             while sweep(tenant_id, now=now):
@@ -40,7 +40,7 @@ def keep_counters() -> None:
 @shared_task
 def forget_old_counters() -> None:
     """Delete what lives of counters before the present one left behind."""
-    for tenant_id in list_tenant_ids():
+    for tenant_id in list_tenants_with_budgets():
         try:
             forget_old_epochs(counters_of(tenant_id, now=timezone.now()))
         except CountersLost:
@@ -50,7 +50,7 @@ def forget_old_counters() -> None:
 @shared_task
 def tell_thresholds() -> None:
     """Tell what budgets reached."""
-    for tenant_id in list_tenant_ids():
+    for tenant_id in list_tenants_with_budgets():
         try:
             check_thresholds(tenant_id, now=timezone.now())
         except Exception:
@@ -61,7 +61,7 @@ def tell_thresholds() -> None:
 @shared_task
 def project_budgets() -> None:
     """Keep at hand how budgets are expected to end."""
-    for tenant_id in list_tenant_ids():
+    for tenant_id in list_tenants_with_budgets():
         try:
             refresh_projections(tenant_id, now=timezone.now())
         except Exception:

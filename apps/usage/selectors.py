@@ -136,6 +136,13 @@ def read_last_event_at() -> datetime | None:
     return None
 
 
+def list_tenants_with_usage_since(first_day: date) -> list[int]:
+    """Tenants whose rollups hold anything of that local day or later. Needs no scope."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM tenants_with_usage_since(%s)", [first_day])
+        return [row[0] for row in cursor.fetchall()]
+
+
 def list_tenants_with_pending_usage() -> list[int]:
     """Tenants whose newest events are not in the rollups yet. Needs no scope."""
     with connection.cursor() as cursor:
