@@ -177,10 +177,10 @@ def test_a_cap_can_become_a_notice_and_an_archived_budget_refuses_nothing(
     with tenant_scope(tenant.id):
         change_budget(first, on_limit="notify", actor="t", now=now)
     refresh_limits(tenant.id, now=now)
-    hold(tenant.id, "0.15")
+    assert hold(tenant.id, "0.15").is_held
     with tenant_scope(tenant.id):
         archive_budget(second, actor="t", now=now)
-    hold(tenant.id, "7")
+    assert hold(tenant.id, "7").is_held
 
 
 def test_a_charge_after_midnight_counts_on_the_day_of_its_admission(
