@@ -22,7 +22,8 @@ LONE_REQUESTS: Final = 300
 
 def run() -> Iterator[Result]:
     with installation.running() as here:
-        _post(here, "/api/v1/usage/events", seed=0)
+        # What a process reads once, one request reads.
+        _post(here, "/api/v1/usage/events", seed=0, count=LONE_REQUESTS, connections=1)
         ours: list[Report] = []
         nothing: list[Report] = []
         for turn in range(1, ROUNDS + 1):
