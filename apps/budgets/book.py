@@ -207,6 +207,11 @@ def _read(tenant_id: int, known: BudgetBook | None) -> BudgetBook:
     )
 
 
+def has_budgets() -> bool:
+    """Whether the tenant in scope has a running budget, now."""
+    return Budget.objects.filter(archived_at__isnull=True).exists()
+
+
 def list_tenants_with_budgets() -> list[int]:
     """Tenants with a running budget. Needs no scope."""
     with connection.cursor() as cursor:

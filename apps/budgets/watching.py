@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.budgets.activity import note_changes, note_reserved
-from apps.budgets.book import BudgetBook, budget_book
+from apps.budgets.book import BudgetBook, budget_book, forget_book, has_budgets
 from apps.budgets.counter_types import CountersLost, CountersUnreachable
 from apps.budgets.counters import Counters
 from apps.budgets.models import Carry, Hold
@@ -60,9 +60,11 @@ class BudgetWatcher:
 
     def before_fold(self, tenant_id: int, commit_numbers: Sequence[int]) -> None:
         """Count what ingest did not, and write down in the journal what the charges settle."""
-        book = budget_book(tenant_id)
-        if not book.budgets:
+        if not has_budgets():
             return
+        # Read anew, under the fold's lock: a budget made a moment ago must not miss this fold.
+        forget_book(tenant_id)
+        book = budget_book(tenant_id)
         now = timezone.now()
         charges = read_pending_charges(commit_numbers)
         counts = count_commits(book, charges)
