@@ -8,9 +8,9 @@ from typing import Any, Final
 from django.db import connection
 
 from apps.tenants.scoping import current_tenant_id
-from apps.usage.ledger import LEFT_JOIN_MOVED
+from apps.usage.ledger import LEFT_JOIN_MOVED, QUEUE_COMMIT
 from apps.usage.reattribution_charges import MovingCharge
-from apps.usage.repricing_ledger import LEDGER_QUEUE, as_array, commit_parameters
+from apps.usage.repricing_ledger import as_array, commit_parameters
 
 MOVE: Final = f"""
 WITH written AS (
@@ -36,7 +36,7 @@ WITH written AS (
         AND l.occurred_at BETWEEN %(first_occurred_at)s AND %(last_occurred_at)s
     CROSS JOIN (VALUES (0, -1::smallint), (1, 1::smallint)) AS half (row, sign)
     RETURNING occurred_at
-){LEDGER_QUEUE}"""
+){QUEUE_COMMIT}"""
 
 # Charges that a run moved, by the half that took them away: where they came from, where they are
 # by now, and what they have come to by now, which repricing may have changed since.

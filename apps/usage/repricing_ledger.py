@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.db import connection
 
 from apps.tenants.scoping import current_tenant_id
-from apps.usage.ledger import LEFT_JOIN_MOVED, ROW_BITS
+from apps.usage.ledger import LEFT_JOIN_MOVED, QUEUE_COMMIT, ROW_BITS
 from apps.usage.repricing_charges import PricedCharge
 
 # No volume, so that nothing is counted again; the link to the event is the charge it corrects.
@@ -19,11 +19,6 @@ _COLUMNS: Final = """tenant_id, id, occurred_at, received_at, kind, corrects_id,
     unpriced_change, slice_id, source, event_id, uncached_input_tokens, cache_read_tokens,
     cache_write_5m_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens, cost_usd,
     rate_revision"""
-LEDGER_QUEUE: Final = """
-INSERT INTO usage_commit (tenant_id, id, rows, first_occurred_at, last_occurred_at)
-SELECT %(tenant_id)s, %(commit_number)s, count(*), min(occurred_at), max(occurred_at)
-FROM written HAVING count(*) > 0
-"""
 
 WRITE = f"""
 WITH written AS (
@@ -36,7 +31,7 @@ WITH written AS (
         WITH ORDINALITY
         AS a (corrects_id, occurred_at, slice_id, cost_units, unpriced_change, row)
     RETURNING occurred_at
-){LEDGER_QUEUE}"""
+){QUEUE_COMMIT}"""
 
 # An undo's cursor is the last id of the undone run's rows. Its rows' count is the portion's.
 OPPOSITES = f"""
@@ -62,7 +57,7 @@ WITH undone AS MATERIALIZED (
         %(rate_revision)s
     FROM placed
     RETURNING occurred_at
-), queued AS ({LEDGER_QUEUE})
+), queued AS ({QUEUE_COMMIT})
 SELECT count(*), max(id), coalesce(-sum(cost_usd), 0), coalesce(-sum(unpriced_change), 0)
 FROM undone
 """
