@@ -116,7 +116,7 @@ def test_due_hours_are_closed_once_each_and_found_again_when_something_changes(
 ) -> None:
     open_room(tenant, "usage")
     post_events([local_event(3_600_000, 0), local_event(100, 100, minute=70)])
-    hours = (this_hour() - DAY_START) // timedelta(hours=1)
+    hours = (NOW - DAY_START) // timedelta(hours=1)
     made = close_due_hours(tenant.id, now=NOW)
     assert len(made) == hours
     assert sum(closing.adjusted for closing in made) == 2
