@@ -149,6 +149,8 @@ class SpendRowOut(Schema):
     cache_write_tokens: int
     output_tokens: int
     unpriced_requests: int
+    revenue_usd: str
+    conversions: int
 
 
 class SpendOut(Schema):
@@ -260,7 +262,8 @@ def _midnight(day: date, tenant: TenantInfo) -> datetime:
 
 def _measures(row: SpendRow) -> dict[str, Any]:
     measures = {name: getattr(row, name) for name in MEASURES}
-    return measures | {"cost_usd": plain_decimal(row.cost_usd)}
+    money = ("cost_usd", "revenue_usd")
+    return measures | {name: plain_decimal(getattr(row, name)) for name in money}
 
 
 def _row_out(query: SpendQuery, row: SpendRow) -> dict[str, Any]:

@@ -12,6 +12,8 @@ FROM_LEDGER = {
     "cost_usd": "coalesce(sum(l.cost_usd), 0)",
     "unpriced_requests": "count(*) FILTER (WHERE l.cost_usd IS NULL) + sum(l.unpriced_change)",
     "revenue_usd": "coalesce(sum(l.revenue_usd), 0)",
+    "conversions": "count(*) FILTER (WHERE l.kind = 0 AND l.converted)"
+    " + coalesce(sum(l.request_change) FILTER (WHERE l.converted), 0)",
     "latency_ms_sum": "coalesce(sum(l.latency_ms), 0)",
     "latency_count": "count(l.latency_ms) FILTER (WHERE l.kind = 0)"
     " + coalesce(sum(l.request_change) FILTER (WHERE l.latency_ms IS NOT NULL), 0)",

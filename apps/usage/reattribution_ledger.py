@@ -17,7 +17,8 @@ WITH written AS (
     INSERT INTO usage_ledger (tenant_id, id, occurred_at, received_at, kind, corrects_id,
         repricing_id, unpriced_change, request_change, slice_id, source, event_id,
         uncached_input_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
-        output_tokens, reasoning_tokens, cost_usd, rate_revision, latency_ms, revenue_usd)
+        output_tokens, reasoning_tokens, cost_usd, rate_revision, latency_ms, revenue_usd,
+        converted)
     SELECT %(tenant_id)s, %(first_id)s + 2 * (a.row - 1) + half.row, l.occurred_at, %(now)s, 2,
         l.id, %(repricing_id)s, half.sign * a.unpriced, half.sign,
         CASE half.row WHEN 0 THEN a.from_slice_id ELSE a.to_slice_id END,
@@ -26,7 +27,7 @@ WITH written AS (
         half.sign * l.cache_write_5m_tokens, half.sign * l.cache_write_1h_tokens,
         half.sign * l.output_tokens, half.sign * l.reasoning_tokens,
         half.sign * a.cost_units * 1e-24, %(rate_revision)s, half.sign * l.latency_ms,
-        half.sign * l.revenue_usd
+        half.sign * l.revenue_usd, l.converted
     FROM unnest(%(id)s::bigint[], %(occurred_at)s::timestamptz[], %(from_slice_id)s::bigint[],
         %(to_slice_id)s::bigint[], %(cost_units)s::numeric[], %(unpriced)s::smallint[])
         WITH ORDINALITY

@@ -61,6 +61,9 @@ class SpendRow:
     cache_write_tokens: int
     output_tokens: int
     unpriced_requests: int
+    # What events said they earned; a customer's contract is not in it.
+    revenue_usd: Decimal
+    conversions: int
 
     @property
     def tokens(self) -> int:
@@ -81,8 +84,10 @@ MEASURES = (
     "cache_write_tokens",
     "output_tokens",
     "unpriced_requests",
+    "revenue_usd",
+    "conversions",
 )
-NOTHING: tuple[Any, ...] = (Decimal(0), 0, 0, 0, 0, 0, 0)
+NOTHING: tuple[Any, ...] = (Decimal(0), 0, 0, 0, 0, 0, 0, Decimal(0), 0)
 
 
 def read_spend(query: SpendQuery) -> Spend:
@@ -156,9 +161,11 @@ def _condition(column: str, name: str, *, has_none: bool) -> str:
 
 
 def _add(left: Sequence[Any], right: Sequence[Any]) -> tuple[Any, ...]:
-    # The cost comes first; Python's usual 28 digits would round a sum of exact charges.
-    cost_usd = EXACT.add(left[0], right[0])
-    return (cost_usd, *(a + b for a, b in zip(left[1:], right[1:], strict=True)))
+    # Python's usual 28 digits would round a sum of exact amounts.
+    return tuple(
+        EXACT.add(a, b) if isinstance(a, Decimal) else a + b
+        for a, b in zip(left, right, strict=True)
+    )
 
 
 def _row(

@@ -28,7 +28,8 @@ SUMS = """sum(r.cost_usd), sum(r.requests)::bigint,
         + r.cache_write_1h_tokens)::bigint,
     sum(r.cache_read_tokens)::bigint,
     sum(r.cache_write_5m_tokens + r.cache_write_1h_tokens)::bigint,
-    sum(r.output_tokens)::bigint, sum(r.unpriced_requests)::bigint"""
+    sum(r.output_tokens)::bigint, sum(r.unpriced_requests)::bigint,
+    sum(r.revenue_usd), sum(r.conversions)::bigint"""
 
 
 # Where charges were moved away, sums of nothing are left behind.

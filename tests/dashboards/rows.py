@@ -16,6 +16,8 @@ def row(
     cache_read_tokens: int = 0,
     output_tokens: int = 0,
     unpriced: int = 0,
+    revenue: str = "0",
+    conversions: int = 0,
     **labels: str | None,
 ) -> SpendRow:
     return SpendRow(
@@ -28,6 +30,8 @@ def row(
         cache_write_tokens=0,
         output_tokens=output_tokens,
         unpriced_requests=unpriced,
+        revenue_usd=Decimal(revenue),
+        conversions=conversions,
     )
 
 

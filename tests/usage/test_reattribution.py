@@ -79,6 +79,7 @@ def sums_by(key: Key, *dimensions: Dimension) -> dict[tuple[str | None, ...], Su
         tuple(row.labels[d] for d in dimensions): (
             row.cost_usd, row.requests, row.input_tokens, row.cache_read_tokens,
             row.cache_write_tokens, row.output_tokens, row.unpriced_requests,
+            row.revenue_usd, row.conversions,
         )
         for row in rows
     }  # fmt: skip
@@ -93,7 +94,7 @@ def measures(key: Key) -> tuple[Any, ...]:
                 "SELECT sum(requests), sum(uncached_input_tokens), sum(cache_read_tokens),"
                 " sum(cache_write_5m_tokens), sum(cache_write_1h_tokens), sum(output_tokens),"
                 " sum(reasoning_tokens), sum(cost_usd), sum(unpriced_requests), sum(revenue_usd),"
-                f" sum(latency_ms_sum), sum(latency_count) FROM usage_rollup_{name}"
+                f" sum(conversions), sum(latency_ms_sum), sum(latency_count) FROM usage_rollup_{name}"
             )
             found += cursor.fetchall()
     return tuple(found)
@@ -111,6 +112,7 @@ def mixed(key: Key, post_events: PostEvents) -> Key:
                 project="chat",
                 latency_ms=100 + n,
                 revenue="0.01",
+                converted=n % 2 == 0,
                 tags={"team": "red" if n % 2 else "blue"},
                 timestamp=(NOW - timedelta(days=31 * (n // 4), hours=n)).isoformat(),
             )

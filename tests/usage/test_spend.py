@@ -23,9 +23,9 @@ def get(client: Client, key: Key, **parameters: Any) -> Any:
 def some_usage(post_events: PostEvents) -> None:
     post_events(
         [
-            native_event(customer="acme", department="support"),
+            native_event(customer="acme", department="support", revenue="0.05", converted=True),
             native_event(customer="acme", department="sales", model="gpt-4o-mini"),
-            native_event(customer="umbra", department="Support", task="rag"),
+            native_event(customer="umbra", department="Support", task="rag", revenue="1e-20"),
             native_event(provider="nobody", model="home-grown"),
         ]
     )
@@ -42,6 +42,8 @@ def test_default_is_the_month_so_far(client: Client, key: Key, some_usage: None)
         "cache_write_tokens": 0,
         "output_tokens": 800,
         "unpriced_requests": 1,
+        "revenue_usd": "0.05000000000000000001",
+        "conversions": 1,
     }
 
 
