@@ -1,4 +1,4 @@
-"""Why no backend could be chosen."""
+"""Why no backend could be chosen, and what is wrong with what people want of routing."""
 
 from collections.abc import Sequence
 
@@ -10,3 +10,11 @@ class NoCandidate(Exception):
         super().__init__(f"none of {len(candidates)} candidates can be chosen")
         self.candidates = tuple(candidates)
         self.unpriced = tuple(unpriced)
+
+
+class InvalidRoutingInput(ValueError):
+    """A value model, mode or override holds what it cannot: `field` names it."""
+
+    def __init__(self, detail: str, *, field: str) -> None:
+        super().__init__(detail)
+        self.field = field

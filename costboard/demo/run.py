@@ -30,6 +30,7 @@ from costboard.demo.history import load_history
 from costboard.demo.ports import DEFAULT_PORT, HOST, choose_port
 from costboard.demo.progress import say
 from costboard.demo.readiness import NotReadyError, wait_until_ready
+from costboard.demo.routing import ensure_routing
 from costboard.demo.seed import ACTOR, seed_tenants
 from costboard.demo.state import DemoState, History, save_state
 from costboard.demo.statics import collect_changed_files
@@ -133,6 +134,7 @@ class Demo:
         load_history(self.data_dir, state, until=now, revive=revive)
         with tenant_scope(state.tenant_id):
             ensure_budgets(ACTOR, now)
+            ensure_routing(ACTOR, now)
 
     def _serve(self, state: DemoState, port: int, revive: Callable[[], object]) -> None:
         """Run the children until a stop signal; demo.json stands while they all work."""

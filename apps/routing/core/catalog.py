@@ -55,6 +55,11 @@ class Catalog:
         """The tier that accepts least of all: its requests are the last to be refused."""
         return max(self.tiers, key=lambda tier: sum(self.floors[tier, t] for t in self.tasks))
 
+    @property
+    def local_names(self) -> tuple[str, ...]:
+        """The local backends; they share the places of an hour."""
+        return tuple(backend.name for backend in self.backends if backend.is_local)
+
     def is_eligible(self, tier: str, task: str, backend: int) -> bool:
         """Whether the table's quality meets the floor. Hard: nothing learned changes it."""
         return self.quality[task][backend] >= self.floors[tier, task]

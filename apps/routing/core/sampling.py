@@ -82,7 +82,8 @@ def take_sample(
     out_multipliers: Sequence[float],
     mix: Mix,
 ) -> tuple[Sample, SampleFacts]:
-    """What each request would bring and cost on each backend, by what is believed now."""
+    """What each request would bring and cost on each backend, by what is believed now. Local
+    backends share their places: choice 0 is the best of them."""
     tiers = {name: n for n, name in enumerate(catalog.tiers)}
     tasks = {name: n for n, name in enumerate(catalog.tasks)}
     departments = {name: n for n, name in enumerate(catalog.departments)}
@@ -101,20 +102,23 @@ def take_sample(
     quality = np.clip(believed.level[task] + believed.slope[task] * x, 0.0, MAX_QUALITY)
     fail = np.array([catalog.fail_multiplier[name] for name in catalog.tiers])[tier][:, None]
     worth = value * (quality * (1 + fail) - fail) - cost
-    eligible = eligibility(catalog)[tier, task]
+    may_run = eligibility(catalog)[tier, task]
+    scored = np.where(may_run, worth, -np.inf)
+    local = np.array([backend.is_local for backend in catalog.backends])
     refusals = refusal_worth(catalog)
     worth_of_refusal = np.array([refusals[name] for name in catalog.tiers])[tier][:, None]
     nothing = np.zeros((len(rows), 1))
-    cheapest = np.where(eligible[:, 1:], cost[:, 1:], np.inf).min(axis=1, initial=np.inf)
+    cheapest = np.where(may_run[:, ~local], cost[:, ~local], np.inf).min(axis=1, initial=np.inf)
+    best_local = scored[:, local].max(axis=1, initial=-np.inf)[:, None]
     sample = Sample(
-        value=np.hstack([np.where(eligible, worth, -np.inf), worth_of_refusal * value]),
-        spend=np.hstack([nothing, cost[:, 1:], nothing]),
+        value=np.hstack([best_local, scored[:, ~local], worth_of_refusal * value]),
+        spend=np.hstack([nothing, cost[:, ~local], nothing]),
         department=department,
         share=share,
     )
     return sample, SampleFacts(
         cheapest_usd=np.where(np.isfinite(cheapest), cheapest, 0.0),
-        may_run_local=eligible[:, 0],
+        may_run_local=may_run[:, local].any(axis=1),
         is_top=tier == tiers[catalog.top_tier],
     )
 

@@ -107,7 +107,7 @@ def _admit(caps: Caps, request: Request, choice: Choice, catalog: Catalog) -> in
     """What is held for it; -1 where no money is (local, refused); None where it does not fit."""
     if choice.backend is None:
         return -1
-    if choice.backend == catalog.backends[0].name:
+    if choice.backend in catalog.local_names:
         return -1 if caps.take_local_place() else None
     return caps.hold(request.department, choice.hold_usd)
 

@@ -112,7 +112,7 @@ class Steering:
         b = self._backend[backend]
         self.spending.learn(b, request.tokens_in, request.est_tokens_out, hold_usd, cost_usd)
         if self._plan is not None:
-            spent = 0.0 if b == 0 else cost_usd
+            spent = 0.0 if self.catalog.backends[b].is_local else cost_usd
             n = self._department[request.department]
             target = self._plan.spend_per_request[n]
             self._pacers[0].spend(spent, target)
@@ -201,7 +201,7 @@ class Steering:
         # Demand that is better refused at these prices needs nothing kept; the top tier's always.
         per_usd = found.month + found.day + found.department[sample.department]
         scores = sample.value - per_usd[:, None] * sample.spend
-        is_worth_it = facts.is_top | (scores[:, 1:-1].max(axis=1) >= scores[:, -1])
+        is_worth_it = facts.is_top | (scores[:, 1:-1].max(axis=1, initial=-np.inf) >= scores[:, -1])
         kept = reserves(
             cheapest_usd=np.where(is_worth_it, facts.cheapest_usd, 0.0),
             may_run_local=facts.may_run_local,
