@@ -104,6 +104,35 @@ class Customer(TenantModel):
         ]
 
 
+class CustomerContract(TenantModel):
+    """What a customer pays a month whatever it uses, from a local day to before another.
+
+    A customer's rows never overlap: `set_contract` is their only writer, and locks the customer.
+    """
+
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="+")
+    usd_per_month = models.DecimalField(max_digits=20, decimal_places=6)
+    starts_on = models.DateField()
+    ends_on = models.DateField(null=True, blank=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "customer", "starts_on"], name="contract_starts_once"
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "customer"],
+                condition=Q(ends_on__isnull=True),
+                name="contract_one_open",
+            ),
+            models.CheckConstraint(
+                condition=Q(ends_on__isnull=True) | Q(ends_on__gt=F("starts_on")),
+                name="contract_has_days",
+            ),
+            models.CheckConstraint(condition=Q(usd_per_month__gt=0), name="contract_pays"),
+        ]
+
+
 class Member(TenantModel):
     """A person in a tenant, in one role."""
 

@@ -94,7 +94,8 @@ def measures(key: Key) -> tuple[Any, ...]:
                 "SELECT sum(requests), sum(uncached_input_tokens), sum(cache_read_tokens),"
                 " sum(cache_write_5m_tokens), sum(cache_write_1h_tokens), sum(output_tokens),"
                 " sum(reasoning_tokens), sum(cost_usd), sum(unpriced_requests), sum(revenue_usd),"
-                f" sum(conversions), sum(latency_ms_sum), sum(latency_count) FROM usage_rollup_{name}"
+                " sum(conversions), sum(latency_ms_sum), sum(latency_count)"
+                f" FROM usage_rollup_{name}"
             )
             found += cursor.fetchall()
     return tuple(found)

@@ -1,0 +1,108 @@
+"""Cost to serve against revenue, by any dimensions. Part of selectors."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from apps.tenants.contracts import list_contracts
+from apps.tenants.core.contracts import accrued_usd
+from apps.tenants.selectors import get_tenant, list_customers
+from apps.usage.core.margins import Earnings, contract_part
+from apps.usage.selectors import Dimension, SpendQuery, SpendRow, read_spend
+
+# What a customer carries itself: narrowed to these alone, a contract still counts in whole.
+_OF_CUSTOMERS: Final[frozenset[Dimension]] = frozenset({"customer", "tier"})
+
+Labels = tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """Earnings by the labels of `group_by`, in its order."""
+
+    rows: dict[Labels, Earnings]
+    # Whether anything says what is earned: without, a margin is but the cost.
+    has_revenue: bool
+
+    @property
+    def whole(self) -> Earnings:
+        return add_up(self.rows.values())
+
+
+def read_margins(query: SpendQuery, *, until: datetime) -> Margins:
+    """What each group cost and earned; contracts accrue from the query's start to `until`.
+
+    A contract of which nothing was used stands where its customer does, its other labels None.
+    """
+    asked = query.group_by
+    extra = () if "customer" in asked else ("customer",)
+    rows = read_spend(replace(query, group_by=(*asked, *extra), interval=None)).rows
+    contracts = read_accrued(query.start, min(until, query.end))
+    whole = _requests_by_customer(query, rows) if contracts else {}
+    found: dict[Labels, Earnings] = {}
+    for row in rows:
+        customer = row.labels["customer"]
+        part = contract_part(
+            contracts.get(customer or "", Decimal(0)), row.requests, whole.get(customer, 0)
+        )
+        labels = tuple(row.labels[dimension] for dimension in asked)
+        found[labels] = found.get(labels, Earnings()).plus(_earnings(row, part))
+    if query.filters.keys() <= _OF_CUSTOMERS:
+        for labels, earned in _unused(query, contracts, whole):
+            found[labels] = found.get(labels, Earnings()).plus(earned)
+    has_revenue = any(one.revenue_usd for one in found.values())
+    return Margins(found, has_revenue)
+
+
+def read_accrued(start: datetime, end: datetime) -> dict[str, Decimal]:
+    """By customer: what contracts accrued over [start, end), where that is anything."""
+    zone = get_tenant().zone
+    accrued: dict[str, Decimal] = {}
+    for contract in list_contracts():
+        usd = accrued_usd(contract, start, end, zone)
+        if usd:
+            accrued[contract.customer] = accrued.get(contract.customer, Decimal(0)) + usd
+    return accrued
+
+
+def add_up(parts: Iterable[Earnings]) -> Earnings:
+    whole = Earnings()
+    for one in parts:
+        whole = whole.plus(one)
+    return whole
+
+
+def _earnings(row: SpendRow, contract_usd: Decimal) -> Earnings:
+    return Earnings(
+        row.cost_usd,
+        row.revenue_usd,
+        contract_usd,
+        row.requests,
+        row.conversions,
+        row.unpriced_requests,
+    )
+
+
+def _requests_by_customer(query: SpendQuery, rows: Iterable[SpendRow]) -> dict[str | None, int]:
+    """All requests of each customer, whatever the query is narrowed to."""
+    if not query.filters.keys() <= _OF_CUSTOMERS:
+        rows = read_spend(replace(query, group_by=("customer",), interval=None, filters={})).rows
+    found: dict[str | None, int] = {}
+    for row in rows:
+        customer = row.labels["customer"]
+        found[customer] = found.get(customer, 0) + row.requests
+    return found
+
+
+def _unused(
+    query: SpendQuery, contracts: Mapping[str, Decimal], whole: Mapping[str | None, int]
+) -> Iterable[tuple[Labels, Earnings]]:
+    """Contracts of customers that asked for nothing."""
+    tiers = {one.external_id: one.tier for one in list_customers()}
+    for customer, usd in contracts.items():
+        own: dict[Dimension, str | None] = {"customer": customer, "tier": tiers.get(customer)}
+        wanted = all(own[d] in values for d, values in query.filters.items())
+        if wanted and not whole.get(customer):
+            yield tuple(own.get(d) for d in query.group_by), Earnings(contract_usd=usd)
