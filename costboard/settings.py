@@ -7,6 +7,9 @@ COSTBOARD_DATA_DIR  where the embedded services live when those URLs are unset
 SECRET_KEY          signs sessions; made once and kept in the data folder when unset
 ALLOWED_HOSTS       comma-separated host names; default: loopback
 COSTBOARD_SECURE    "1" behind TLS: secure cookies and HSTS
+COSTBOARD_PROXIES   how many proxies of your own stand before the web server and add to
+                    X-Forwarded-For: whose address the limits on signing in go by; default: 1 with
+                    COSTBOARD_SECURE, else 0
 COSTBOARD_URL       how people reach this installation, for links in alerts: https://costs.example.com
 COSTBOARD_ALERT_ALLOW  networks and hosts beside the Internet that alerts may reach, comma-separated
 EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_TLS (starttls, tls or none),
@@ -32,6 +35,7 @@ _embedded = service_urls(DATA_DIR)
 
 DEBUG = False
 SECURE = os.environ.get("COSTBOARD_SECURE") == "1"
+PROXIES = int(os.environ.get("COSTBOARD_PROXIES") or SECURE)
 SECRET_KEY = os.environ.get("SECRET_KEY") or load_or_make_secret_key(DATA_DIR)
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
 CSRF_TRUSTED_ORIGINS = [o for o in os.environ.get("CSRF_TRUSTED_ORIGINS", "").split(",") if o]

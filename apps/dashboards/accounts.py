@@ -1,5 +1,7 @@
 """Signing in and out, and choosing the organisation to look at."""
 
+from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 
 from django.conf import settings
@@ -11,7 +13,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
+from apps.tenants.core.sign_in_limits import client_address
 from apps.tenants.middleware import SESSION_KEY
+from apps.tenants.sign_in_limits import begin_sign_in, forgive_sign_in
 
 MAX_CREDENTIAL_LENGTH = 320
 
@@ -28,13 +32,40 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return render(request, "dashboards/login.html", context)
     email = request.POST.get("email", "").strip()[:MAX_CREDENTIAL_LENGTH]
     password = request.POST.get("password", "")[:MAX_CREDENTIAL_LENGTH]
+    now, address = datetime.now(UTC), address_of(request)
+    # The same words whether or not the person exists.
+    context |= {"email": email, "expired": False}
+    wait_until = begin_sign_in(email, address, now=now)
+    if wait_until is not None:
+        return _must_wait(request, context, wait_until, now)
     user = authenticate(request, username=email, password=password)
     if user is None:
-        # The same words whether or not the person exists.
-        context |= {"email": email, "failed": True, "expired": False}
+        context |= {"failed": True}
         return render(request, "dashboards/login.html", context, status=401)
+    forgive_sign_in(email, address)
     login(request, user)
     return HttpResponseRedirect(there)
+
+
+def _must_wait(
+    request: HttpRequest, context: dict[str, Any], wait_until: datetime, now: datetime
+) -> HttpResponse:
+    context |= {"failed": True, "wait": wait_words(wait_until, now)}
+    response = render(request, "dashboards/login.html", context, status=429)
+    response.headers["Retry-After"] = str(ceil((wait_until - now).total_seconds()))
+    return response
+
+
+def wait_words(wait_until: datetime, now: datetime) -> str:
+    minutes = max(1, ceil((wait_until - now).total_seconds() / 60))
+    many = "a minute" if minutes == 1 else f"{minutes} minutes"
+    return f"Too many attempts failed. Try again in {many}."
+
+
+def address_of(request: HttpRequest) -> str:
+    """Where a request comes from; see COSTBOARD_PROXIES."""
+    peer = request.META.get("REMOTE_ADDR", "")
+    return client_address(peer, request.headers.get("X-Forwarded-For", ""), settings.PROXIES)
 
 
 def _safe_address(request: HttpRequest, address: str) -> str:

@@ -29,3 +29,11 @@ class InvalidTenantInputError(TenantsError):
 
 class DepartmentCycleError(TenantsError):
     """A department would become its own ancestor."""
+
+
+class NotAllowedError(TenantsError):
+    """What this role may not do to that member, or what would leave a tenant without an owner."""
+
+
+class InvitationEndedError(TenantsError):
+    """A link that was used, was withdrawn, is too old, or never was."""

@@ -7,6 +7,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
+from django.utils.crypto import salted_hmac
 
 from apps.tenants.scoping import TenantManager, TenantModel
 
@@ -22,6 +23,8 @@ class User(AbstractBaseUser):
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=200, blank=True)
     is_active = models.BooleanField(default=True)
+    # Counted up to end every session: each carries a hash of it.
+    sign_outs = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
 
     USERNAME_FIELD = "email"
@@ -32,6 +35,26 @@ class User(AbstractBaseUser):
 
     def __str__(self) -> str:
         return self.email
+
+    def get_session_auth_hash(self) -> str:
+        """What a session must carry to be this person's: another password, or signing out
+        everywhere, ends all that were opened before."""
+        secret = f"{self.password}:{self.sign_outs}"
+        return salted_hmac("costboard.session", secret, algorithm="sha256").hexdigest()
+
+
+class SignInCount(models.Model):
+    """Attempts to sign in that did not succeed, by account, address or both; no tenant's.
+
+    `subject` is a hash, so that mistyped passwords in the e-mail field are not kept.
+    """
+
+    subject = models.BinaryField(max_length=32, primary_key=True)
+    attempts = models.PositiveIntegerField()
+    ends_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["ends_at"], name="sign_in_count_by_end")]
 
 
 class Tenant(models.Model):
@@ -150,6 +173,36 @@ class Member(TenantModel):
             models.UniqueConstraint(fields=["tenant", "user"], name="member_once"),
             models.CheckConstraint(
                 condition=Q(role__in=["viewer", "admin", "owner"]), name="member_role_known"
+            ),
+        ]
+
+
+class Invitation(TenantModel):
+    """An offer to join, by a link. Only the hash of its token is kept; it is used once."""
+
+    email = models.EmailField()
+    role = models.CharField(max_length=10, choices=Member.Role.choices)
+    token_hash = models.BinaryField(max_length=32, unique=True)
+    invited_by = models.CharField(max_length=200)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                "tenant",
+                Lower("email"),
+                condition=Q(accepted_at__isnull=True, withdrawn_at__isnull=True),
+                name="invitation_open_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(role__in=["viewer", "admin", "owner"]), name="invitation_role_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(accepted_at__isnull=True) | Q(withdrawn_at__isnull=True),
+                name="invitation_one_end",
             ),
         ]
 

@@ -9,7 +9,16 @@ from zoneinfo import ZoneInfo
 from django.db import connection
 
 from apps.tenants.core.access import KeyIdentity, hash_secret
-from apps.tenants.models import ApiKey, AuditEntry, Customer, Department, Member, Tenant, User
+from apps.tenants.models import (
+    ApiKey,
+    AuditEntry,
+    Customer,
+    Department,
+    Invitation,
+    Member,
+    Tenant,
+    User,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,30 @@ class Membership:
     tenant_id: int
     tenant_name: str
     role: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberInfo:
+    """A person in the tenant in scope."""
+
+    user_id: int
+    email: str
+    name: str
+    role: str
+    created_at: datetime
+    last_sign_in_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationInfo:
+    """An offer that nobody took up yet; it may be too old by now."""
+
+    id: int
+    email: str
+    role: str
+    invited_by: str
+    created_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +172,19 @@ def list_api_keys() -> list[ApiKeyInfo]:
     return [ApiKeyInfo(*row) for row in rows]
 
 
-def list_members() -> list[tuple[str, str, str]]:
-    """(e-mail, name, role) of the people in the tenant in scope."""
-    rows = Member.objects.order_by("user__email").values_list("user__email", "user__name", "role")
-    return list(rows)
+def list_members() -> list[MemberInfo]:
+    """The people in the tenant in scope, by e-mail."""
+    rows = Member.objects.order_by("user__email").values_list(
+        "user_id", "user__email", "user__name", "role", "created_at", "user__last_login"
+    )
+    return [MemberInfo(*row) for row in rows]
+
+
+def list_invitations() -> list[InvitationInfo]:
+    """Open offers to join, the newest first."""
+    rows = Invitation.objects.filter(accepted_at=None, withdrawn_at=None).order_by("-created_at")
+    columns = ("id", "email", "role", "invited_by", "created_at", "expires_at")
+    return [InvitationInfo(*row) for row in rows.values_list(*columns)]
 
 
 def list_audit(moments: Iterable[datetime]) -> list[AuditInfo]:

@@ -125,7 +125,7 @@ def _ensure_user(email: str, name: str, now: datetime) -> int:
 
 
 def _ensure_members(user_ids: dict[str, int], now: datetime) -> None:
-    present = {email for email, _, _ in list_members()}
+    present = {member.email for member in list_members()}
     for email, role, _ in LOGINS:
         if email not in present:
             add_member(user_id=user_ids[email], role=role, now=now)

@@ -31,6 +31,11 @@ def role_allows_changes(role: str) -> bool:
     return role in ("admin", "owner")
 
 
+def may_manage(own_role: str, role: str) -> bool:
+    """Whether a member in `own_role` may give, change or take `role`. Owners are owners' affair."""
+    return own_role == "owner" or (own_role == "admin" and role in ("viewer", "admin"))
+
+
 def hash_secret(secret: str) -> bytes:
     """SHA-256: the secret is 256 random bits, so a slow hash would only slow ingest."""
     return hashlib.sha256(secret.encode()).digest()
