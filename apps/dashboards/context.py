@@ -34,6 +34,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("people", "People"),
             ("alerts", "Alerts"),
             ("import", "Import"),
+            ("audit-log", "Audit log"),
         ),
     ),
 )

@@ -238,4 +238,7 @@ class AuditEntry(TenantModel):
     after = models.JSONField(null=True)
 
     class Meta(TenantModel.Meta):
-        indexes = [models.Index(fields=["tenant", "-at"], name="audit_by_time")]
+        indexes = [
+            models.Index(fields=["tenant", "-at"], name="audit_by_time"),
+            models.Index(fields=["tenant", "-id"], name="audit_by_number"),
+        ]

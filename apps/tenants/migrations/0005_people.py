@@ -51,6 +51,10 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(models.F('tenant'), django.db.models.functions.text.Lower('email'), condition=models.Q(('accepted_at__isnull', True), ('withdrawn_at__isnull', True)), name='invitation_open_once'), models.CheckConstraint(condition=models.Q(('role__in', ['viewer', 'admin', 'owner'])), name='invitation_role_known'), models.CheckConstraint(condition=models.Q(('accepted_at__isnull', True), ('withdrawn_at__isnull', True), _connector='OR'), name='invitation_one_end')],
             },
         ),
+        migrations.AddIndex(
+            model_name="auditentry",
+            index=models.Index(fields=["tenant", "-id"], name="audit_by_number"),
+        ),
         protect("tenants_invitation"),
         door(
             "find_invitation(hash bytea, moment timestamptz)",
