@@ -10,7 +10,7 @@ from apps.tenants.rls import door, protect
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenants', '0004_department_codes'),
+        ('tenants', '0005_contracts'),
     ]
 
     operations = [
