@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/python manage.py demo $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.soak $(ARGS)
