@@ -5,7 +5,6 @@ harder ones. 181 days; with requests and by value alone; at the default sensitiv
 errs at most 0.10 times a series-month. Then what a tick costs.
 """
 
-import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +16,7 @@ from apps.insights.core.calendar_guess import CalendarGuess
 from apps.insights.core.detector import Detector
 from apps.insights.core.robust import row_mean
 from apps.insights.holiday_calendars import UTC_OFFSETS, holiday_hours
+from bench import detector_store
 from bench.alert_scoring import Verdict, judge
 from bench.results import Result
 from bench.spend_series import REFERENCE, WORLDS, SpendSeries, World, spend_series
@@ -26,7 +26,6 @@ REFERENCE_SERIES: Final = 600
 SERIES_A_WORLD: Final = 200
 LOOSE: Final = 1.35
 TICK_SERIES: Final = 10_000
-TICK_GOAL_S: Final = 1.0
 STATE_GOAL_BYTES: Final = 32_000
 DAILY_SIGMAS: Final = (3, 4)
 HOUR_OF_WEEK_DEVIATIONS: Final = (60, 300)
@@ -155,20 +154,10 @@ def _hour_of_week(spend: Hours, limit: float) -> Flags:
 
 def _tick(warm: Detector) -> Iterator[Result]:
     """Of 10,000 series: the warm ones again and again, through a day with its midnight."""
-    columns = np.resize(np.arange(warm.state.count), TICK_SERIES)
-    detector = Detector(warm.state.take(columns))
-    spend = np.abs(np.nan_to_num(detector.state.expected[0, 0])).astype(np.float64)
-    took_s = []
-    for _ in range(26):
-        started_s = time.process_time()
-        detector.advance(spend, spend)
-        took_s.append(time.process_time() - started_s)
-    name = f"a tick of {TICK_SERIES:,} series"
-    yield Result(f"{name}: the slowest", max(took_s), "s", TICK_GOAL_S, digits=3, at_most=True)
-    yield Result("  the median", float(np.median(took_s)), "s", digits=3)
+    yield from detector_store.measure(warm.state, TICK_SERIES)
     yield Result(
         "  state of a series",
-        detector.state.bytes_per_series(),
+        warm.state.bytes_per_series(),
         "bytes",
         STATE_GOAL_BYTES,
         at_most=True,

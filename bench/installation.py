@@ -62,12 +62,30 @@ class Installation:
     web_pid: int
 
 
+@contextmanager
+def services() -> Iterator[int]:
+    """PostgreSQL and Valkey, their data safe on disk, and the id of a tenant; no web server."""
+    folder = default_data_dir()
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(EmbeddedServices(folder, durable=True))
+            call_command("migrate", verbosity=0)
+            stack.callback(connections.close_all)
+            yield _make_tenant()[0]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def database_processes() -> list[psutil.Process]:
+    return processes_in(default_data_dir() / "postgres")
+
+
 def cpu_seconds(here: Installation) -> float:
     """CPU time of the web worker and PostgreSQL so far: it says what a shared machine hides."""
     web_process = psutil.Process(here.web_pid)
     found = [web_process, *web_process.children(recursive=True)]
     total_s = 0.0
-    for process in [*found, *processes_in(default_data_dir() / "postgres")]:
+    for process in [*found, *database_processes()]:
         with suppress(psutil.Error):
             times = process.cpu_times()
             total_s += times.user + times.system

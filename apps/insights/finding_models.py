@@ -18,6 +18,7 @@ class DetectorState(TenantModel):
 
     hour = models.BigIntegerField()
     totals = models.JSONField(default=dict)
+    revision = models.BigIntegerField(default=0)
     updated_at = models.DateTimeField()
 
     class Meta(TenantModel.Meta):
@@ -25,15 +26,32 @@ class DetectorState(TenantModel):
 
 
 class DetectorPart(TenantModel):
-    """Some of a tenant's series, [[dimension, key], ...], and the detector's rings of them."""
+    """Some of a tenant's series, [[dimension, key], ...], and the detector's rings of them, as of
+    `revision`."""
 
     number = models.PositiveIntegerField()
+    revision = models.BigIntegerField(default=0)
     series = models.JSONField()
     rings = models.BinaryField()
 
     class Meta(TenantModel.Meta):
         constraints = [
             models.UniqueConstraint(fields=["tenant", "number"], name="detector_part_once")
+        ]
+
+
+class DetectorPatch(TenantModel):
+    """What a part's rings changed by since it was written whole, in the order of revisions."""
+
+    number = models.PositiveIntegerField()
+    revision = models.BigIntegerField()
+    changes = models.BinaryField()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "number", "revision"], name="detector_patch_once"
+            )
         ]
 
 

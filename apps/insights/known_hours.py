@@ -116,6 +116,7 @@ def apply_price_steps(memory: Memory, hour: int, tenant: TenantInfo) -> None:
             factor = steps[-1].multiplier / steps[0].multiplier if steps else 1.0
             if factor > 0 and abs(factor - 1) > 1e-6:
                 part.detector.reprice(np.array([column], dtype=np.intp), factor)
+                part.is_rewritten = True
 
 
 def hour_of(moment: datetime) -> int:

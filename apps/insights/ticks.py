@@ -5,7 +5,6 @@ a killed tick leaves nothing half done and is simply done again. Days of the pas
 after downtime) come in portions of a week.
 """
 
-import copy
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,15 +15,16 @@ import numpy as np
 from django.db import connection
 from numpy.typing import NDArray
 
-from apps.insights.core.detector import Detector, HourScores, LateValue
+from apps.insights.core.detector import HourScores, LateValue
 from apps.insights.core.flags import Flag, SeriesKey, find_flags
-from apps.insights.core.series_state import LATE_HOURS, NEVER, VALUE_HOURS
+from apps.insights.core.series_state import DAY, LATE_HOURS, NEVER, VALUE_HOURS
 from apps.insights.detector_memory import (
     HourTotal,
     Memory,
     Part,
     admit_series,
     forget_silent,
+    keep_memory,
     load_memory,
     store_memory,
 )
@@ -86,7 +86,9 @@ def tick_tenant(tenant_id: int, *, now: datetime) -> TickReport:
         memory = load_memory() or _start(now)
         if memory is None:
             return NOTHING
-        return _Tick(memory, now).run()
+        report = _Tick(memory, now).run()
+        keep_memory(memory)
+        return report
 
 
 def _start(now: datetime) -> Memory | None:
@@ -151,7 +153,9 @@ class _Tick:
         for part in self.memory.parts:
             changes = _changes(part, values, hours)
             if changes:
-                scored.append((part, *part.detector.rescore(changes)))
+                columns, hourly = part.detector.rescore(changes)
+                part.note_late(columns, hours[0] // DAY * DAY)
+                scored.append((part, columns, hourly))
         flags: dict[int, list[Flag]] = {}
         for part, columns, hourly in scored:
             series = [part.series[int(column)] for column in columns]
@@ -240,7 +244,7 @@ class _Tick:
 
 
 def _copied(part: Part) -> Part:
-    return Part(part.number, part.series, Detector(copy.deepcopy(part.detector.state)))
+    return Part(part.number, part.series, part.detector.copy())
 
 
 def _by_hour(sums: Sequence[HourSum]) -> dict[int, dict[SeriesKey, tuple[float, float]]]:

@@ -5,6 +5,7 @@ A `Detector` scores one hour of all its series and learns it (`advance`), goes b
 series does of itself; 1.0 is the default threshold.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
@@ -101,6 +102,12 @@ class Detector:
     def of(cls, count: int, *, hour: int) -> Self:
         """New series, whose first possible hour is `hour` (hours since 1970 UTC)."""
         return cls(SeriesState.empty(hour, count))
+
+    def copy(self) -> Self:
+        """One that goes its own way from here."""
+        other = type(self)(copy.deepcopy(self.state))
+        other._opening, other._limits = self._opening, self._limits
+        return other
 
     def advance(
         self,
