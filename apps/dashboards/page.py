@@ -1,6 +1,7 @@
 """What every page has in common: who looks, at which tenant, at what moment, and how it answers."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import wraps
 from hashlib import blake2b
@@ -17,7 +18,7 @@ from django_htmx.middleware import HtmxDetails
 from apps.dashboards.onboarding import first_event_context
 from apps.tenants.core.access import role_allows_changes
 from apps.tenants.middleware import TenantRequest
-from apps.tenants.scoping import tenant_scope
+from apps.tenants.scoping import reading_once, tenant_scope
 from apps.tenants.selectors import Membership, TenantInfo, get_tenant
 from apps.usage.selectors import read_last_event_at
 
@@ -45,7 +46,11 @@ def page(view: PageView) -> Callable[[HttpRequest], HttpResponse]:
         if request.membership is None:
             return render(request, "dashboards/no_organisation.html", status=403)
         request.now = datetime.now(UTC)
-        with tenant_scope(request.membership.tenant_id):
+        reads_only = request.method in ("GET", "HEAD")
+        with (
+            tenant_scope(request.membership.tenant_id),
+            reading_once() if reads_only else nullcontext(),
+        ):
             request.tenant = get_tenant()
             response = view(request)
         # Figures of a tenant stay out of every cache, the browser's after signing out too.

@@ -27,6 +27,7 @@ from apps.pricing.rate_books import (
     rate_book_as_of,
     remembered_rate_book,
 )
+from apps.tenants.scoping import once
 
 __all__ = [
     "BackendInfo",
@@ -39,6 +40,7 @@ __all__ = [
     "list_rates",
     "rate_book_as_of",
     "read_backend_keys",
+    "read_backend_kinds",
     "read_catalogue_info",
     "read_discounts",
     "read_rates",
@@ -104,9 +106,17 @@ def list_backends(*, after_key: str = "", limit: int | None = None) -> list[Back
     return [_backend_info(row, book.resolve(row.provider, row.model)) for row in rows]
 
 
+@once
 def read_backend_keys() -> dict[int, str]:
     """By id: what the tenant in scope's backends are called, without what they cost."""
     return dict(Backend.objects.values_list("id", "key"))
+
+
+@once
+def read_backend_kinds() -> dict[int, str]:
+    """By id: "local" or "cloud", without what they cost."""
+    rows = Backend.objects.values_list("id", "kind")
+    return {number: "local" if kind == "local" else "cloud" for number, kind in rows}
 
 
 def list_rates(

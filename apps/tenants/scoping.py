@@ -4,9 +4,10 @@ Inside `tenant_scope(id)` the managers of tenant models see that tenant alone, a
 row-level security agrees. Outside it the managers raise and the database shows no rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
 from typing import Any, ClassVar, Self, TypeVar
 
 from django.db import connection, models, transaction
@@ -15,7 +16,9 @@ from apps.tenants.errors import CrossTenantError, UnscopedQueryError
 
 SETTING = "costboard.tenant_id"
 _current: ContextVar[int | None] = ContextVar("current_tenant_id", default=None)
+_remembered: ContextVar[dict[tuple[int, str], Any] | None] = ContextVar("remembered", default=None)
 ModelT = TypeVar("ModelT", bound=models.Model)
+ReadT = TypeVar("ReadT")
 
 
 def current_tenant_id() -> int:
@@ -48,6 +51,37 @@ def tenant_scope(tenant_id: int, *, statement_limit_s: float | None = None) -> I
     if outer is None and connection.in_atomic_block:
         # A transaction around this scope must not inherit it.
         _tell_database("")
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Inside, what is decorated with `once` is read from the database the first time only.
+
+    For what changes none of it: a page asks for the tenant and its names a dozen times.
+    """
+    token = _remembered.set({})
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
+
+
+def once(read: Callable[[], ReadT]) -> Callable[[], ReadT]:
+    """A read of the tenant in scope, remembered while `reading_once` lasts."""
+    name = f"{read.__module__}.{read.__qualname__}"
+
+    @wraps(read)
+    def remembering() -> ReadT:
+        remembered = _remembered.get()
+        if remembered is None:
+            return read()
+        key = (current_tenant_id(), name)
+        if key not in remembered:
+            remembered[key] = read()
+        found: ReadT = remembered[key]
+        return found
+
+    return remembering
 
 
 def _tell_database(value: str, statement_limit_s: float | None = None) -> None:

@@ -19,6 +19,7 @@ from apps.tenants.models import (
     Tenant,
     User,
 )
+from apps.tenants.scoping import once
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ def list_tenant_ids() -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
+@once
 def get_tenant() -> TenantInfo:
     """The tenant in scope."""
     columns = ("id", "slug", "name", "time_zone", "currency", "books_closed_through")
@@ -155,16 +157,19 @@ def find_customer_id(external_id: str) -> int | None:
     return rows.values_list("id", flat=True).first()
 
 
+@once
 def list_customers() -> list[CustomerInfo]:
     rows = Customer.objects.order_by("name").values_list("id", "external_id", "name", "tier")
     return [CustomerInfo(*row) for row in rows]
 
 
+@once
 def list_departments() -> list[DepartmentInfo]:
     rows = Department.objects.order_by("name").values_list("id", "code", "name", "parent_id")
     return [DepartmentInfo(*row) for row in rows]
 
 
+@once
 def list_api_keys() -> list[ApiKeyInfo]:
     rows = ApiKey.objects.order_by("-created_at", "-id").values_list(
         "id", "name", "prefix", "scopes", "created_at", "revoked_at"

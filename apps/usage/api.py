@@ -151,10 +151,17 @@ class SpendRowOut(Schema):
     unpriced_requests: int
     revenue_usd: str
     conversions: int
+    reasoning_tokens: int
+    latency_ms_sum: int
+    latency_count: int
 
 
 class SpendOut(Schema):
-    """`rows` also carry the dimensions grouped by, and `bucket` when there is an interval."""
+    """`rows` also carry the dimensions grouped by, and `bucket` when there is an interval.
+
+    `reasoning_tokens` are a part of `output_tokens`; mean latency is `latency_ms_sum` over
+    `latency_count`; `revenue_usd` is what events carried.
+    """
 
     start: str
     end: str
@@ -173,8 +180,9 @@ def get_spend(
     """Sum spend and volume from `from` to before `to` (dates in the tenant's time zone, or
     RFC 3339 instants, widened to whole quarter hours; default: the month so far).
 
-    `group_by`: comma-separated dimensions. `interval`: minute, hour, day or month. Any dimension
-    is a filter: `model=gpt-5&model=o3`; an empty value means not attributed. `format`: json, csv.
+    `group_by`: comma-separated dimensions; `department_tree` counts departments with all below
+    them. `interval`: minute, hour, day, week or month. Any dimension is a filter:
+    `model=gpt-5&model=o3`; an empty value means not attributed. `format`: json, csv.
     """
     if format not in ("json", "csv"):
         raise Problem(422, "invalid_format", "format is json or csv", field="format")

@@ -1,6 +1,6 @@
 """The only reader of ledger and rollups. Spend is read from rollups alone."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -9,35 +9,34 @@ from typing import Any, Literal
 from django.db import connection
 
 from apps.pricing.core.money import EXACT
-from apps.pricing.selectors import list_backends
 from apps.tenants.scoping import current_tenant_id
-from apps.tenants.selectors import get_tenant, list_api_keys, list_customers, list_departments
+from apps.tenants.selectors import get_tenant
+from apps.usage.slice_labels import Dimension, SliceLabels, slice_conditions
 from apps.usage.spend_sql import COLUMN_OF, choose_source, spend_sql
 
-Dimension = Literal[
-    "model",
-    "provider",
-    "backend",
-    "kind",
-    "customer",
-    "tier",
-    "department",
-    "project",
-    "environment",
-    "task",
-    "router",
-    "status",
+__all__ = [
+    "MEASURES",
+    "Dimension",
+    "Interval",
+    "Spend",
+    "SpendQuery",
+    "SpendRow",
+    "list_tenants_with_pending_usage",
+    "list_tenants_with_usage_since",
+    "read_last_event_at",
+    "read_spend",
 ]
-Interval = Literal["minute", "hour", "day", "month"]
+
+Interval = Literal["minute", "hour", "day", "week", "month"]
 
 
 @dataclass(frozen=True, slots=True)
 class SpendQuery:
     """What to sum: [start, end) in time, by which dimensions, in which buckets, which rows.
 
-    Buckets are the tenant's local days and months. Filter values are those that rows carry;
-    None among them means "not attributed". Bounds are widened to whole quarter hours, or to
-    minutes with `by_minute` or interval "minute", which reach back 48 hours.
+    Buckets are the tenant's local days, weeks (from Monday) and months. Filter values are those
+    that rows carry; None among them means "not attributed". Bounds are widened to whole quarter
+    hours, or to minutes with `by_minute` or interval "minute", which reach back 48 hours.
     """
 
     start: datetime
@@ -64,6 +63,9 @@ class SpendRow:
     # What events said they earned; a customer's contract is not in it.
     revenue_usd: Decimal
     conversions: int
+    reasoning_tokens: int = 0
+    latency_ms_sum: int = 0
+    latency_count: int = 0
 
     @property
     def tokens(self) -> int:
@@ -86,8 +88,11 @@ MEASURES = (
     "unpriced_requests",
     "revenue_usd",
     "conversions",
+    "reasoning_tokens",
+    "latency_ms_sum",
+    "latency_count",
 )
-NOTHING: tuple[Any, ...] = (Decimal(0), 0, 0, 0, 0, 0, 0, Decimal(0), 0)
+NOTHING: tuple[Any, ...] = (Decimal(0), 0, 0, 0, 0, 0, 0, Decimal(0), 0, 0, 0, 0)
 
 
 def read_spend(query: SpendQuery) -> Spend:
@@ -96,19 +101,16 @@ def read_spend(query: SpendQuery) -> Spend:
     source = choose_source(
         query.start, query.end, query.interval, tenant.zone, by_minute=query.by_minute
     )
-    labels = _Labels()
+    labels = SliceLabels()
     columns = sorted({COLUMN_OF[dimension] for dimension in query.group_by})
+    conditions, wanted = slice_conditions(query.filters, labels)
     parameters: dict[str, Any] = {
         "tenant_id": tenant.id,
         "time_zone": tenant.time_zone,
         "start": source.start,
         "end": source.end,
+        **wanted,
     }
-    conditions = []
-    for dimension, wanted in query.filters.items():
-        name = f"filter_{dimension}"
-        conditions.append(_condition(COLUMN_OF[dimension], name, has_none=None in wanted))
-        parameters[name] = labels.values_of(dimension, wanted)
     with connection.cursor() as cursor:
         cursor.execute(spend_sql(source, query.interval, columns, conditions), parameters)
         found = cursor.fetchall()
@@ -155,11 +157,6 @@ def list_tenants_with_pending_usage() -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _condition(column: str, name: str, *, has_none: bool) -> str:
-    among = f"s.{column} = ANY(%({name})s)"
-    return f"({among} OR s.{column} IS NULL)" if has_none else among
-
-
 def _add(left: Sequence[Any], right: Sequence[Any]) -> tuple[Any, ...]:
     # Python's usual 28 digits would round a sum of exact amounts.
     return tuple(
@@ -176,40 +173,3 @@ def _row(
         bucket=group[0],
         **dict(zip(MEASURES, measures, strict=True)),
     )
-
-
-class _Labels:
-    """Between the ids in slices and the names that people use; each list is read at most once."""
-
-    def __init__(self) -> None:
-        self._maps: dict[str, dict[int, str]] = {}
-
-    def of(self, dimension: Dimension, value: Any) -> str | None:
-        if value is None or dimension not in _NAMED:
-            return value  # type: ignore[no-any-return]
-        return self._map(dimension).get(value, f"#{value}")
-
-    def values_of(self, dimension: Dimension, labels: Iterable[str | None]) -> list[Any]:
-        """The column's values that carry these labels; departments match without case."""
-        wanted = {label for label in labels if label is not None}
-        if dimension not in _NAMED:
-            return sorted(wanted)
-        if dimension == "department":
-            folded = {label.lower() for label in wanted}
-            return [k for k, v in self._map(dimension).items() if v.lower() in folded]
-        return [k for k, v in self._map(dimension).items() if v in wanted]
-
-    def _map(self, dimension: Dimension) -> dict[int, str]:
-        if dimension not in self._maps:
-            self._maps[dimension] = _NAMED[dimension]()
-        return self._maps[dimension]
-
-
-_NAMED: dict[str, Callable[[], dict[int, str]]] = {
-    "backend": lambda: {b.id: b.key for b in list_backends()},
-    "kind": lambda: {b.id: b.kind for b in list_backends()},
-    "customer": lambda: {c.id: c.external_id for c in list_customers()},
-    "tier": lambda: {c.id: c.tier for c in list_customers()},
-    "department": lambda: {d.id: d.code for d in list_departments()},
-    "router": lambda: {k.id: k.name for k in list_api_keys()},
-}

@@ -16,6 +16,7 @@ COLUMN_OF = {
     "customer": "customer_id",
     "tier": "customer_id",
     "department": "department_id",
+    "department_tree": "department_id",
     "project": "project",
     "environment": "environment",
     "task": "task",
@@ -29,7 +30,8 @@ SUMS = """sum(r.cost_usd), sum(r.requests)::bigint,
     sum(r.cache_read_tokens)::bigint,
     sum(r.cache_write_5m_tokens + r.cache_write_1h_tokens)::bigint,
     sum(r.output_tokens)::bigint, sum(r.unpriced_requests)::bigint,
-    sum(r.revenue_usd), sum(r.conversions)::bigint"""
+    sum(r.revenue_usd), sum(r.conversions)::bigint, sum(r.reasoning_tokens)::bigint,
+    sum(r.latency_ms_sum)::bigint, sum(r.latency_count)::bigint"""
 
 
 # Where charges were moved away, sums of nothing are left behind.
@@ -65,7 +67,7 @@ def choose_source(
         minute = timedelta(minutes=1)
         return Source("usage_rollup_minute", floor_to(start, minute), ceil_to(end, minute))
     whole_days = is_local_midnight(start, zone) and is_local_midnight(end, zone)
-    if whole_days and interval in (None, "day", "month"):
+    if whole_days and interval in (None, "day", "week", "month"):
         return Source(
             "usage_rollup_day", start.astimezone(zone).date(), end.astimezone(zone).date()
         )
@@ -77,7 +79,7 @@ def choose_source(
 
 
 def bucket_expression(table: str, interval: str | None) -> str:
-    """The reported bucket of a rollup row: a date for days and months, else an instant."""
+    """The reported bucket of a rollup row: a date for days, weeks and months, else an instant."""
     if interval is None:
         return "NULL"
     if interval == "minute":
@@ -87,7 +89,7 @@ def bucket_expression(table: str, interval: str | None) -> str:
     local_day = (
         "r.bucket" if table == "usage_rollup_day" else "(r.bucket AT TIME ZONE %(time_zone)s)::date"
     )
-    return local_day if interval == "day" else f"date_trunc('month', {local_day})::date"
+    return local_day if interval == "day" else f"date_trunc('{interval}', {local_day})::date"
 
 
 def spend_sql(
