@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
+from apps.pricing.core.money import EXACT
 from apps.usage.selectors import SpendRow
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -20,15 +21,26 @@ class Sums:
     cache_read_tokens: int = 0
     output_tokens: int = 0
     unpriced_requests: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    revenue_usd: Decimal = Decimal(0)
+    latency_ms_sum: int = 0
+    latency_count: int = 0
 
     def plus(self, other: "SpendRow | Sums") -> "Sums":
+        # Python's usual 28 digits would round a sum of exact charges.
         return Sums(
-            self.cost_usd + other.cost_usd,
+            EXACT.add(self.cost_usd, other.cost_usd),
             self.requests + other.requests,
             self.input_tokens + other.input_tokens,
             self.cache_read_tokens + other.cache_read_tokens,
             self.output_tokens + other.output_tokens,
             self.unpriced_requests + other.unpriced_requests,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            EXACT.add(self.revenue_usd, other.revenue_usd),
+            self.latency_ms_sum + other.latency_ms_sum,
+            self.latency_count + other.latency_count,
         )
 
     @property

@@ -1,11 +1,9 @@
 """The pages of charges: the newest, narrowed as wanted, and one explained line by line."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from django.db import DatabaseError
@@ -13,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from apps.dashboards import charge_words, pricing_words
+from apps.dashboards.charge_filter import MAX_LENGTH, ChargeFilter, read_charge_filter
 from apps.dashboards.page import PageRequest, page, usage_page
 from apps.dashboards.reading import Names
 from apps.dashboards.sentences import Phrase
@@ -23,7 +22,6 @@ from apps.pricing.selectors import RateInfo
 from apps.tenants.scoping import tenant_scope
 from apps.usage.charges import (
     Charge,
-    ChargeQuery,
     Explanation,
     explain_charge,
     find_charge_id,
@@ -31,39 +29,12 @@ from apps.usage.charges import (
     read_charge,
 )
 
-SPANS: Final = {"day": 1, "week": 7, "month": 31, "year": 366}
 SPAN_WORDS: Final = {
     "day": "24 hours", "week": "7 days", "month": "31 days", "year": "366 days",
 }  # fmt: skip
-DEFAULT_SPAN: Final = "month"
-# Clocks of routers run ahead a little.
-AHEAD: Final = timedelta(hours=1)
 PAGE_SIZE: Final = 50
-MAX_LENGTH: Final = 401
-TEXT_FILTERS: Final = ("model", "customer", "department", "status")
 STATUSES: Final = ("success", "error", "timeout", "rate_limited", "cancelled")
 DEFAULT_SOURCE: Final = "default"
-
-
-@dataclass(frozen=True, slots=True)
-class ChargeFilter:
-    """What the list is narrowed to; empty is any. `price` is "unpriced" or "priced"."""
-
-    model: str = ""
-    customer: str = ""
-    department: str = ""
-    status: str = ""
-    price: str = ""
-    span: str = DEFAULT_SPAN
-
-    @property
-    def narrowed(self) -> bool:
-        return replace(self, span=DEFAULT_SPAN) != ChargeFilter()
-
-    def address(self, before_id: int) -> str:
-        """The query string of what follows a charge."""
-        pairs = [(name, getattr(self, name)) for name in self.__slots__ if getattr(self, name)]
-        return urlencode([*pairs, ("before", before_id)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +79,7 @@ def charges(request: PageRequest) -> HttpResponse:
         found = _find(sought, request.GET.get("source", "").replace("\0", "").strip())
         if found is not None:
             return redirect("charge", charge_id=found)
-    wanted = _read_filter(request.GET)
+    wanted = read_charge_filter(request.GET, request.GET.getlist("where"))
     before_id = _number(request.GET.get("before", ""))
     listing = _NOTHING if sought else _list(request, wanted, before_id)
     rows, has_more, too_wide = listing
@@ -117,6 +88,8 @@ def charges(request: PageRequest) -> HttpResponse:
         "more": wanted.address(rows[-1].charge.id) if has_more else "",
         "too_wide": too_wide,
         "wanted": wanted,
+        "filter_chips": wanted.chips(request.path),
+        "kept": [pair for pair in wanted.pairs() if pair[0] in ("where", "first", "last")],
         "sought": sought,
         "spans": SPAN_WORDS.items(),
         "statuses": STATUSES,
@@ -174,17 +147,8 @@ def _list(
     request: PageRequest, wanted: ChargeFilter, before_id: int | None
 ) -> tuple[list[ChargeRow], bool, bool]:
     """(rows, whether more follow, whether the search was given up for reading too much)."""
-    end = request.now + AHEAD
-    query = ChargeQuery(
-        start=end - timedelta(days=SPANS[wanted.span]),
-        end=end,
-        model=wanted.model or None,
-        customer=wanted.customer or None,
-        department=wanted.department or None,
-        status=wanted.status or None,
-        unpriced={"unpriced": True, "priced": False}.get(wanted.price),
-        before_id=before_id,
-        limit=PAGE_SIZE + 1,
+    query = wanted.as_query(
+        request.tenant.zone, now=request.now, before_id=before_id, limit=PAGE_SIZE + 1
     )
     try:
         # A scope of its own: a statement that is given up takes back no more than itself.
@@ -214,17 +178,6 @@ def _took_too_long(error: BaseException | None) -> bool:
             return True
         error = error.__context__
     return False
-
-
-def _read_filter(given: Mapping[str, str]) -> ChargeFilter:
-    """What the address asks for; what it gets wrong falls back, as on every page."""
-    text = {n: given.get(n, "").replace("\0", "").strip()[:MAX_LENGTH] for n in TEXT_FILTERS}
-    price, span = given.get("price", ""), given.get("span", "")
-    return ChargeFilter(
-        **text,
-        price=price if price in ("unpriced", "priced") else "",
-        span=span if span in SPANS else DEFAULT_SPAN,
-    )
 
 
 def _find(sought: str, source: str) -> int | None:

@@ -14,6 +14,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "See",
         (
             ("overview", "Overview"),
+            ("explorer", "Explorer"),
             ("customers", "Customers"),
             ("departments", "Departments"),
             ("models", "Models"),
@@ -40,6 +41,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 )
 # Addresses below a page of the rail.
 PART_OF = {
+    "explorer-views": "explorer",
     "charge": "charges",
     "budget": "budgets",
     "add-budget": "budgets",

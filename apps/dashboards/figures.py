@@ -57,7 +57,7 @@ def spend_by_day(
     if expected:
         # Below the bars: today's own stand in front of what the day may still come to.
         traces = [*band_to_come(axis.labels, [expected.get(day) for day in days]), *traces]
-    return _over_time(traces, axis, kind="days")
+    return over_axis(traces, axis, kind="days")
 
 
 def _bar(stack: Stack, labels: Sequence[str]) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _total_on_hover(labels: Sequence[str], totals: Sequence[Decimal | None]) -> 
     }
 
 
-def _over_time(traces: list[dict[str, Any]], axis: Axis, *, kind: str) -> Figure:
+def over_axis(traces: list[dict[str, Any]], axis: Axis, *, kind: str) -> Figure:
     tiers = [{"at": [n for n, _ in tier], "text": [t for _, t in tier]} for tier in axis.tiers]
     return {
         "data": traces,
@@ -128,7 +128,7 @@ def allocation(names: Sequence[str], stacks: Sequence[Stack]) -> Figure:
             "meta": {"role": "end-label"},
         }
     )
-    figure = _in_rows(traces, names, kind="allocation", hover="y unified")
+    figure = in_rows(traces, names, kind="allocation", hover="y unified")
     figure["layout"]["yaxis"] = {
         "type": "category",
         "categoryorder": "array",
@@ -148,9 +148,7 @@ def _unique(names: Sequence[str]) -> list[str]:
     return made
 
 
-def _in_rows(
-    traces: list[dict[str, Any]], names: Sequence[str], *, kind: str, hover: str
-) -> Figure:
+def in_rows(traces: list[dict[str, Any]], names: Sequence[str], *, kind: str, hover: str) -> Figure:
     return {
         "data": traces,
         "layout": {
@@ -190,7 +188,7 @@ def share_pair(backends: Sequence[BackendMark]) -> Figure:
         if line.now.known_usd is None:
             bar |= {"text": ["no price yet"]}
         traces.append(bar | {"meta": backend.series.as_meta()})
-    figure = _in_rows(traces, [b.series.name for b in backends], kind="pair", hover="closest")
+    figure = in_rows(traces, [b.series.name for b in backends], kind="pair", hover="closest")
     shares = [s for b in backends for s in (b.line.request_share, b.line.spend_share) if s]
     # Room for "44% of requests" beyond the longest bar.
     figure["layout"]["xaxis"] |= {
@@ -221,7 +219,7 @@ def share_over_time(axis: Axis, bands: Sequence[ShareBand]) -> Figure:
     """Each series' share of the requests of each bucket, stacked to 100; no requests, no bar."""
     totals = [sum(band.requests[n] for band in bands) for n in range(len(axis.labels))]
     traces = [_band(band, axis, totals) for band in bands]
-    figure = _over_time(traces, axis, kind="shares")
+    figure = over_axis(traces, axis, kind="shares")
     figure["layout"]["yaxis"] |= {"range": [0, 100], "ticksuffix": "%"}
     figure["layout"]["annotations"] = _direct_labels(bands)
     return figure
@@ -319,7 +317,7 @@ def cost_ladder(backends: Sequence[BackendMark]) -> Figure:
                 "meta": backend.series.as_meta(),
             }
         )
-    figure = _in_rows(traces, [b.series.name for b in priced], kind="ladder", hover="closest")
+    figure = in_rows(traces, [b.series.name for b in priced], kind="ladder", hover="closest")
     figure["layout"]["xaxis"] = _log_axis(values)
     return figure
 

@@ -174,6 +174,40 @@ def _rolling(slug: str, zone: ZoneInfo, now: datetime) -> Period:
     )
 
 
+def chosen_period(first: date, last: date, zone: ZoneInfo, now: datetime) -> Period:
+    """Local days from the first to the last, both in; beside as many days before them.
+
+    Where the last is today the period has got as far as now, and so does what it is compared with.
+    """
+    length = (last - first).days + 1
+    after = last + timedelta(days=1)
+    before = first - timedelta(days=length)
+    start, end = local_midnight(first, zone), local_midnight(after, zone)
+    local = now.astimezone(zone)
+    is_running = start < now < end and local.date() == last
+    return Period(
+        slug="days",
+        start=start,
+        end=now if is_running else end,
+        before_start=local_midnight(before, zone),
+        before_end=(
+            local_moment(first - timedelta(days=1), local.time(), zone) if is_running else start
+        ),
+        days=days_between(first, after),
+        in_words=_days_in_words(first, last),
+        before_in_words="the day before" if length == 1 else f"the {length} days before",
+    )
+
+
+def _days_in_words(first: date, last: date) -> str:
+    if first == last:
+        return f"on {first.day} {month_name(first)} {first.year}"
+    return (
+        f"from {first.day} {month_name(first)[:3]} {first.year}"
+        f" to {last.day} {month_name(last)[:3]} {last.year}"
+    )
+
+
 def end_of_day(moment: datetime, zone: ZoneInfo) -> datetime:
     """The local midnight at or after a moment."""
     day = moment.astimezone(zone).date()

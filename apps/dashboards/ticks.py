@@ -122,3 +122,36 @@ def buckets_between(
         moments.append(first)
         first += step
     return moments
+
+
+def week_axis(mondays: Sequence[date]) -> Axis:
+    """Weeks by their first days: each, every other, each fourth."""
+    tiers = [
+        _tier(mondays, _every_weeks(step), lambda day, _: short_day(day)) for step in (1, 2, 4, 13)
+    ]
+    return Axis(tuple(_week_label(day) for day in mondays), tuple(tier for tier in tiers if tier))
+
+
+def _week_label(day: date) -> str:
+    return f"week of {short_day(day)} {day.year}"
+
+
+def _every_weeks(step: int) -> Callable[[date], bool]:
+    return lambda day: day.toordinal() // 7 % step == 0
+
+
+def month_axis(firsts: Sequence[date]) -> Axis:
+    """Months: each, each quarter's first, Januaries."""
+    tiers = [
+        _tier(firsts, lambda _: True, _month_text),
+        _tier(firsts, lambda day: day.month % 3 == 1, _month_text),
+        _tier(firsts, lambda day: day.month == 1, _month_text),
+    ]
+    labels = tuple(f"{month_name(day)} {day.year}" for day in firsts)
+    return Axis(labels, tuple(tier for tier in tiers if tier))
+
+
+def _month_text(day: date, before: date | None) -> str:
+    """The year is named where it changes."""
+    name = month_name(day)[:3]
+    return name if before and before.year == day.year else f"{name} {day.year}"

@@ -16,6 +16,7 @@ from apps.dashboards import (
     catalogue_page,
     charges_page,
     department_budgets_page,
+    explorer_page,
     forecasts_page,
     hardware,
     import_page,
@@ -30,6 +31,10 @@ from apps.dashboards import (
 
 urlpatterns = [
     path("", views.overview, name="overview"),
+    path("explorer", explorer_page.explorer, name="explorer"),
+    path("explorer/values", explorer_page.explorer_values, name="explorer-values"),
+    path("explorer/views", explorer_page.change_view, name="explorer-views"),
+    path("explorer/export.<slug:form>", explorer_page.explorer_export_file, name="explorer-export"),
     path("models", views.models, name="models"),
     path("customers", views.customers, name="customers"),
     path("departments", views.departments, name="departments"),

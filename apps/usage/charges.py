@@ -7,7 +7,7 @@ is what they come to. It belongs where it was last moved. Everything here only r
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Literal
@@ -31,6 +31,7 @@ from apps.tenants.selectors import list_api_keys, list_customers, list_departmen
 from apps.usage.charge_moves import Move, read_moves
 from apps.usage.core.rating import used_nothing
 from apps.usage.ledger import LEFT_JOIN_MOVED
+from apps.usage.slice_labels import Dimension, slice_conditions
 
 MAX_CHARGES: Final = 200
 # A search that would read too much of the ledger is given up, not waited for.
@@ -122,7 +123,8 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargeQuery:
-    """Which charges, of [start, end) by the time of their event. None is any.
+    """Which charges, of [start, end) by the time of their event. None is any; `filters` are as
+    in a SpendQuery.
 
     `before_id` continues a list. A source and event id find one event, whatever its time.
     """
@@ -135,6 +137,7 @@ class ChargeQuery:
     backend: str | None = None
     status: str | None = None
     unpriced: bool | None = None
+    filters: Mapping[Dimension, tuple[str | None, ...]] = field(default_factory=dict)
     before_id: int | None = None
     limit: int = 50
 
@@ -195,6 +198,9 @@ def list_charges(query: ChargeQuery) -> list[Charge]:
     for column, value in _slice_filters(query).items():
         where += f" AND s.{column} = ANY(%({column})s)"
         parameters[column] = value
+    further, values = slice_conditions(query.filters)
+    where += "".join(f" AND {condition}" for condition in further)
+    parameters |= values
     if query.before_id is not None:
         where += " AND l.id < %(before_id)s"
         parameters["before_id"] = query.before_id

@@ -74,17 +74,23 @@ class Effects:
 
     @property
     def total(self) -> Decimal:
-        return _sum((self.volume, self.mix, self.cache, self.price))
+        return exact_sum((self.volume, self.mix, self.cache, self.price))
 
     def by_name(self) -> dict[str, Decimal]:
         return {name: getattr(self, name) for name in EFFECTS}
+
+    def plus(self, others: Iterable["Effects"]) -> "Effects":
+        added = [self, *others]
+        return Effects(**{name: exact_sum(getattr(one, name) for one in added) for name in EFFECTS})
 
     def minus(self, others: Iterable["Effects"]) -> "Effects":
         """What is left when others are taken away, effect by effect."""
         taken = list(others)
         return Effects(
             **{
-                name: EXACT.subtract(getattr(self, name), _sum(getattr(o, name) for o in taken))
+                name: EXACT.subtract(
+                    getattr(self, name), exact_sum(getattr(o, name) for o in taken)
+                )
                 for name in EFFECTS
             }
         )
@@ -113,9 +119,10 @@ def split_change(cells: Sequence[ChangeCell]) -> Effects:
         volume, mix, cache = volume + parts[0], mix + parts[1], cache + parts[2]
     told = [_rounded(effect) for effect in (volume, mix, cache)]
     change = EXACT.subtract(
-        _sum(cell.now.cost_usd for cell in cells), _sum(cell.before.cost_usd for cell in cells)
+        exact_sum(cell.now.cost_usd for cell in cells),
+        exact_sum(cell.before.cost_usd for cell in cells),
     )
-    return Effects(*told, price=EXACT.subtract(change, _sum(told)))
+    return Effects(*told, price=EXACT.subtract(change, exact_sum(told)))
 
 
 def _split_cell(
@@ -178,11 +185,11 @@ def _at_list(usage: Usage, prices: ListPrices | None) -> tuple[Fraction, Fractio
 def shown_together(parts: Mapping[str, Decimal], *, places: int) -> dict[str, Decimal]:
     """Parts rounded so that what is shown adds up to the rounded sum (largest remainders)."""
     step = Decimal(1).scaleb(-places)
-    whole = _sum(parts.values()).quantize(step, context=EXACT_ROUNDING)
+    whole = exact_sum(parts.values()).quantize(step, context=EXACT_ROUNDING)
     floors = {
         name: part.quantize(step, ROUND_FLOOR, EXACT_ROUNDING) for name, part in parts.items()
     }
-    missing = int(EXACT.subtract(whole, _sum(floors.values())).scaleb(places))
+    missing = int(EXACT.subtract(whole, exact_sum(floors.values())).scaleb(places))
     by_remainder = sorted(parts, key=lambda name: floors[name] - parts[name])
     return floors | {name: floors[name] + step for name in by_remainder[:missing]}
 
@@ -196,7 +203,7 @@ def _rounded(value: Fraction) -> Decimal:
     return EXACT.scaleb(Decimal(round(value * 10**COST_DECIMALS)), -COST_DECIMALS)
 
 
-def _sum(values: Iterable[Decimal]) -> Decimal:
+def exact_sum(values: Iterable[Decimal]) -> Decimal:
     result = Decimal(0)
     for value in values:
         result = EXACT.add(result, value)

@@ -1,0 +1,217 @@
+"""The explorer: any question about usage, its answer, its charges, its file, its saved views."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from apps.dashboards import explorer_export
+from apps.dashboards.explorer import Explorer, ExplorerRow, ValueNames, read_explorer
+from apps.dashboards.explorer_state import (
+    DAYS,
+    DIMENSIONS,
+    INTERVALS,
+    TOPS,
+    ExplorerState,
+    read_explorer_state,
+)
+from apps.dashboards.measures import MEASURES
+from apps.dashboards.page import PageRequest, page, usage_page
+from apps.dashboards.page_state import Chip
+from apps.dashboards.periods import PERIOD_LABELS
+from apps.dashboards.reading import read_period
+from apps.dashboards.saved_views import (
+    SavedViewError,
+    delete_view,
+    list_views,
+    rename_view,
+    save_view,
+)
+from apps.tenants.core.access import role_allows_changes
+from apps.usage.selectors import Dimension
+
+VALUES_OFFERED: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """A group with where its names and its charges lead."""
+
+    row: ExplorerRow
+    names: list[tuple[str, str]]
+    charges: str
+
+
+@usage_page
+def explorer(request: PageRequest) -> HttpResponse:
+    """The page; for its own controls the parts that change, with the address to show."""
+    state = read_explorer_state(request.GET)
+    response = _show(request, state)
+    if request.htmx and not request.htmx.boosted:
+        response.headers["HX-Push-Url"] = reverse("explorer") + state.query()
+    return response
+
+
+def _show(
+    request: PageRequest,
+    state: ExplorerState,
+    *,
+    said: str = "",
+    error: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    report = read_explorer(state, request.tenant.zone, request.now)
+    is_part = bool(request.htmx) and not request.htmx.boosted
+    name = "explorer_body" if is_part else "explorer"
+    context = _context(request, report) | {"said": said, "error": error}
+    return render(request, f"dashboards/{name}.html", context, status=status)
+
+
+def _context(request: PageRequest, report: Explorer) -> dict[str, Any]:
+    state, path = report.state, reverse("explorer")
+    return {
+        "report": report,
+        "state": state,
+        "answer": report.answer,
+        "measures": MEASURES.values(),
+        "dimensions": DIMENSIONS.items(),
+        "second": state.group_by[1] if len(state.group_by) > 1 else "",
+        "intervals": INTERVALS.items(),
+        "periods": [*PERIOD_LABELS.items(), (DAYS, "Days of my own")],
+        "period": DAYS if state.first else state.period,
+        "first": report.period.days[0],
+        "last": min(report.period.days[-1], request.tenant.local_date(request.now)),
+        "tops": TOPS,
+        "narrowing": state.filter_pairs(),
+        "filter_chips": [
+            Chip(
+                f"{DIMENSIONS[dimension]}: {report.names.of(dimension, value)}",
+                path + state.without(dimension, value).query(),
+                is_on=True,
+            )
+            for dimension, value in state.filters
+        ],
+        "rows": [_table_row(report, row) for row in report.rows],
+        "all_charges": _charges_address(report, ()),
+        "export": state.query(),
+        "interval_words": "" if report.interval in (None, state.interval) else report.interval,
+        "views": _views(request),
+        "here": state.query(),
+    }
+
+
+def _views(request: PageRequest) -> Any:
+    return list_views(user_id=request.user.pk, is_admin=_is_admin(request))
+
+
+def _is_admin(request: PageRequest) -> bool:
+    return role_allows_changes(request.membership.role)
+
+
+def _table_row(report: Explorer, row: ExplorerRow) -> TableRow:
+    state, path = report.state, reverse("explorer")
+    key = row.key or ()
+    return TableRow(
+        row=row,
+        names=[
+            (name, path + state.drilled(dimension, value).query())
+            for dimension, value, name in zip(state.group_by, key, row.names, strict=True)
+        ],
+        charges=_charges_address(report, tuple(zip(state.group_by, key, strict=True))),
+    )
+
+
+def _charges_address(report: Explorer, of: tuple[tuple[Dimension, str | None], ...]) -> str:
+    """The charges behind a group: the page's days and filters, and the group's own values."""
+    days = report.period.days
+    filtered = {dimension for dimension, _ in report.state.filters}
+    pairs = [("first", days[0].isoformat()), ("last", days[-1].isoformat())]
+    # A group lies within a filter on its own dimension; the top of a tree may be wider than it.
+    own = [pair for pair in of if pair[0] != "department_tree" or pair[0] not in filtered]
+    split = {dimension for dimension, _ in own}
+    kept = [pair for pair in report.state.filters if pair[0] not in split]
+    pairs += [("where", f"{dimension}:{value or ''}") for dimension, value in (*kept, *own)]
+    return f"{reverse('charges')}?{urlencode(pairs)}"
+
+
+@page
+def explorer_values(request: PageRequest) -> HttpResponse:
+    """What a dimension can be narrowed to in the period shown, the dearest first."""
+    state = read_explorer_state(request.GET)
+    dimension = request.GET.get("narrow", "")
+    if dimension not in DIMENSIONS:
+        return render(request, "dashboards/explorer_values.html", {"values": []})
+    of: Dimension = dimension
+    others = {d: v for d, v in state.spend_filters.items() if d != of}
+    zone = request.tenant.zone
+    rows = read_period(state.read_period(zone, request.now), zone, (of,), others)
+    rows.sort(key=lambda row: (-row.cost_usd, -row.requests))
+    names = ValueNames()
+    values = [(row.labels[of] or "", names.of(of, row.labels[of])) for row in rows]
+    context = {"values": values[:VALUES_OFFERED], "more": len(values) - VALUES_OFFERED}
+    return render(request, "dashboards/explorer_values.html", context)
+
+
+def explorer_export_file(request: HttpRequest, form: str) -> HttpResponse:
+    """The table shown as a file; of CSV and Parquet, `of=time` is the figure's table."""
+    return page(lambda inside: _export(inside, form))(request)
+
+
+def _export(request: PageRequest, form: str) -> HttpResponse:
+    if form not in explorer_export.CONTENT_TYPES:
+        raise Http404
+    state = read_explorer_state(request.GET)
+    tables = explorer_export.shown_tables(read_explorer(state, request.tenant.zone, request.now))
+    one = tables[-1] if request.GET.get("of") == "time" else tables[0]
+    if form == "xlsx":
+        body = explorer_export.as_xlsx(tables)
+    else:
+        body = (explorer_export.as_csv if form == "csv" else explorer_export.as_parquet)(one)
+    response = HttpResponse(body, content_type=explorer_export.CONTENT_TYPES[form])
+    name = f"{state.measure.key}-by-{'-'.join(state.group_by)}.{form}"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+@page
+def change_view(request: PageRequest) -> HttpResponse:
+    """Save what is shown as a view, rename one or take one away: POST alone."""
+    if request.method != "POST":
+        return HttpResponse(status=405, headers={"Allow": "POST"})
+    here = request.POST.get("here", "").removeprefix("?")
+    state = _state_of(here)
+    try:
+        said = _change(request, state)
+    except SavedViewError as error:
+        return _show(request, state, error=str(error), status=422)
+    if not request.htmx:
+        return redirect(reverse("explorer") + state.query())
+    return _show(request, state, said=said)
+
+
+def _change(request: PageRequest, state: ExplorerState) -> str:
+    name, view_id = request.POST.get("name", ""), request.POST.get("view_id", "")
+    who = {"user_id": request.user.pk, "is_admin": _is_admin(request)}
+    number = int(view_id) if view_id.isascii() and view_id.isdigit() and len(view_id) < 19 else 0
+    if request.POST.get("action") == "rename":
+        rename_view(number, name=name, **who)
+        return "The view has its new name."
+    if request.POST.get("action") == "delete":
+        delete_view(number, **who)
+        return "The view is gone."
+    is_shared = bool(request.POST.get("shared"))
+    save_view(
+        user_id=request.user.pk,
+        name=name,
+        query=state.query(),
+        is_shared=is_shared,
+        now=request.now,
+    )
+    return "Kept: everybody here finds it below." if is_shared else "Kept: you find it below."
+
+
+def _state_of(query: str) -> ExplorerState:
+    return read_explorer_state(QueryDict(query))

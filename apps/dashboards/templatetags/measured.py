@@ -1,0 +1,29 @@
+"""Values of any measure, as people read them, every digit on hover."""
+
+from decimal import Decimal
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from apps.dashboards.explorer_export import written
+from apps.dashboards.measures import UNIT_WORDS, Measure
+from apps.dashboards.templatetags.figures_of_speech import NOTHING
+from apps.pricing.core.money import plain_decimal
+
+register = template.Library()
+
+
+@register.filter
+def measured(value: Decimal | None, measure: Measure) -> SafeString:
+    """A value in a table; a dash where it is unknown."""
+    if value is None:
+        return SafeString(NOTHING)
+    exact = plain_decimal(written(value, measure.kind) or Decimal(0))
+    return format_html(
+        '<data value="{}" title="{} {}">{}</data>',
+        exact,
+        exact,
+        UNIT_WORDS[measure.unit],
+        measure.text(value),
+    )

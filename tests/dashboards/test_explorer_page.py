@@ -1,0 +1,171 @@
+"""The explorer: its address, its groups, its charges, its files, its saved views."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from django.http import QueryDict
+from django.test import Client
+
+from apps.dashboards.explorer_state import MAX_DAYS, read_explorer_state
+from tests.conftest import native_event
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def seen(post_events: Callable[..., Any], sign_in: Callable[..., Client]) -> Client:
+    """A viewer of some usage: three models, two customers, one of them =odd."""
+    usage = {"input_tokens": 10, "output_tokens": 5}
+    post_events(
+        [native_event(model=m, customer="=odd") for m in ("gpt-4o", "gpt-4o-mini", "o3")]
+        + [
+            native_event(model="gpt-4o", customer="umbra", usage=usage, latency_ms=n)
+            for n in (1, 4)
+        ]
+        + [native_event(model="home-grown", provider="nobody")]
+    )
+    return sign_in()
+
+
+def state_of(query: str) -> Any:
+    return read_explorer_state(QueryDict(query))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "?measure=latency_ms&group_by=customer%2Cmodel&interval=week&period=90d&top=100",
+        "?first=2026-03-01&last=2026-03-31&model=a%26b&model=c&department=",
+    ],
+)
+def test_an_address_reads_back_as_itself(query: str) -> None:
+    assert state_of(query.removeprefix("?")).query() == query
+
+
+def test_what_an_address_gets_wrong_falls_back() -> None:
+    wrong = "measure=joy&group_by=colour&interval=blink&period=ever&top=7&first=x&model=a%00b"
+    assert state_of(wrong) == state_of("")
+    long = state_of("first=1999-01-01&last=2026-01-01")
+    assert long.first is None
+    far = state_of("first=2001-01-01&last=2026-01-01")
+    assert (far.last - far.first).days == MAX_DAYS - 1
+
+
+def test_a_value_pressed_narrows_and_splits_further() -> None:
+    state = state_of("group_by=customer").drilled("customer", "umbra")
+    assert (state.group_by, state.filters) == (("model",), (("customer", "umbra"),))
+    assert state.drilled("model", "o3").group_by == ("task",)
+    assert state_of("group_by=model,task").drilled("model", "o3").group_by == ("task",)
+
+
+def test_groups_add_up_and_lead_on(seen: Client) -> None:
+    page = seen.get("/explorer?group_by=customer,model").content.decode()
+    assert "no customer" in page
+    assert "where=customer%3Aumbra&amp;where=model%3Agpt-4o" in page
+    assert "6</td>" in page.split('id="explorer-all"')[1]
+
+
+def test_controls_get_the_part_and_its_address(seen: Client) -> None:
+    headers = {"HX-Request": "true"}
+    answer = seen.get(
+        "/explorer?measure=requests&group_by=model&and=&interval=day", headers=headers
+    )
+    assert answer.headers["HX-Push-Url"] == "/explorer?measure=requests"
+    assert answer.content.lstrip().startswith(b'<div class="explorer"')
+
+
+def test_every_measure_dimension_and_interval_is_shown(seen: Client) -> None:
+    from apps.dashboards.explorer_state import DIMENSIONS, INTERVALS
+    from apps.dashboards.measures import MEASURES
+
+    for measure in MEASURES:
+        assert seen.get(f"/explorer?measure={measure}&interval=none").status_code == 200
+    for dimension in DIMENSIONS:
+        answer = seen.get(f"/explorer?group_by={dimension}&interval=none")
+        assert answer.status_code == 200
+        assert len(seen.get(f"/explorer/values?narrow={dimension}").content) > 30
+    for interval in INTERVALS:
+        assert seen.get(f"/explorer?measure=latency_ms&interval={interval}").status_code == 200
+
+
+def test_beyond_the_top_is_summed(seen: Client, post_events: Callable[..., Any]) -> None:
+    post_events([native_event(project=f"p{n:02}") for n in range(20)])
+    lines = read_csv(seen.get("/explorer/export.csv?group_by=project&measure=requests"))
+    assert [line["row"] for line in lines] == ["group"] * 10 + ["rest", "all"]
+    assert sum(int(line["requests"]) for line in lines[:-1]) == int(lines[-1]["requests"]) == 26
+
+
+def read_csv(answer: Any) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(answer.content.decode())))
+
+
+def test_files_carry_every_digit_of_what_is_shown(seen: Client) -> None:
+    lines = read_csv(seen.get("/explorer/export.csv?group_by=customer"))
+    assert [line["customer"] for line in lines] == ["'=odd", "umbra", "", ""]
+    assert sum(Decimal(line["cost_usd"] or 0) for line in lines[:-1]) == Decimal(
+        lines[-1]["cost_usd"]
+    )
+    body = seen.get("/explorer/export.parquet?group_by=customer").content
+    table = pq.read_table(io.BytesIO(body)).to_pylist()
+    assert [row["cost_usd"] or 0 for row in table] == [
+        Decimal(line["cost_usd"] or 0) for line in lines
+    ]
+    assert table[0]["customer"] == "=odd"
+    assert seen.get("/explorer/export.xlsx").content[:2] == b"PK"
+    days = read_csv(seen.get("/explorer/export.csv?of=time"))
+    assert sum(Decimal(day["all"]) for day in days) == Decimal(lines[-1]["cost_usd"])
+    assert seen.get("/explorer/export.pdf").status_code == 404
+
+
+def test_charges_behind_a_group_are_those_that_it_counts(seen: Client) -> None:
+    day = NOW.date()
+    span = f"first={day - timedelta(days=1)}&last={day + timedelta(days=1)}"
+    page = seen.get(f"/charges?{span}&where=customer:umbra&where=model:gpt-4o").content.decode()
+    assert page.count('<th scope="row">') == 2
+    page = seen.get(f"/charges?{span}&where=customer:&where=nonsense:x").content.decode()
+    assert page.count('<th scope="row">') == 1
+
+
+def test_views_are_kept_shared_renamed_and_taken_away(
+    seen: Client, sign_in: Callable[..., Client]
+) -> None:
+    other, admin = sign_in("viewer"), sign_in("admin")
+
+    def post(client: Client, **fields: str) -> Any:
+        return client.post("/explorer/views", fields, headers={"HX-Request": "true"})
+
+    here = "?measure=requests&group_by=customer"
+    assert b"you find it below" in post(seen, name=" My  view ", here=here).content
+    assert b"My view" not in other.get("/explorer").content
+    post(seen, name="my view", here=here, shared="1")
+    page = other.get("/explorer").content.decode()
+    assert f'href="/explorer{here.replace("&", "&amp;")}"' in page
+    assert "shared by" in page
+    view_id = view_ids(admin)[0]
+    assert post(other, action="delete", view_id=view_id, here="").status_code == 422
+    assert post(seen, name="", here="").status_code == 422
+    assert (
+        b"new name" in post(admin, action="rename", view_id=view_id, name="Ours", here="").content
+    )
+    assert b"Ours" in seen.get("/explorer").content
+    assert b"The view is gone" in post(seen, action="delete", view_id=view_id, here="").content
+    assert view_ids(seen) == []
+
+
+def view_ids(client: Client) -> list[str]:
+    page = client.get("/explorer").content.decode()
+    return [part.split('"')[0] for part in page.split('name="view_id" value="')[1:]]
+
+
+def test_the_figure_says_what_the_table_says(seen: Client) -> None:
+    page = seen.get("/explorer?interval=none&group_by=customer&measure=requests").content.decode()
+    figure = json.loads(page.split('id="explorer-json" type="application/json">')[1].split("<")[0])
+    assert figure["data"][-1]["x"] == [3.0, 2.0, 1.0]
