@@ -42,6 +42,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 # Addresses below a page of the rail.
 PART_OF = {
     "explorer-views": "explorer",
+    "why": "overview",
     "charge": "charges",
     "budget": "budgets",
     "add-budget": "budgets",

@@ -1,7 +1,7 @@
 """The explorer: any question about usage, its answer, its charges, its file, its saved views."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
@@ -24,6 +24,7 @@ from apps.dashboards.page_state import Chip
 from apps.dashboards.periods import PERIOD_LABELS
 from apps.dashboards.reading import read_period
 from apps.dashboards.saved_views import (
+    Person,
     SavedViewError,
     delete_view,
     list_views,
@@ -104,11 +105,12 @@ def _context(request: PageRequest, report: Explorer) -> dict[str, Any]:
 
 
 def _views(request: PageRequest) -> Any:
-    return list_views(user_id=request.user.pk, is_admin=_is_admin(request))
+    return list_views(_person(request))
 
 
-def _is_admin(request: PageRequest) -> bool:
-    return role_allows_changes(request.membership.role)
+def _person(request: PageRequest) -> Person:
+    is_admin = role_allows_changes(request.membership.role)
+    return Person(cast("int", request.user.pk), is_admin)
 
 
 def _table_row(report: Explorer, row: ExplorerRow) -> TableRow:
@@ -144,7 +146,7 @@ def explorer_values(request: PageRequest) -> HttpResponse:
     dimension = request.GET.get("narrow", "")
     if dimension not in DIMENSIONS:
         return render(request, "dashboards/explorer_values.html", {"values": []})
-    of: Dimension = dimension
+    of = cast("Dimension", dimension)
     others = {d: v for d, v in state.spend_filters.items() if d != of}
     zone = request.tenant.zone
     rows = read_period(state.read_period(zone, request.now), zone, (of,), others)
@@ -194,17 +196,17 @@ def change_view(request: PageRequest) -> HttpResponse:
 
 def _change(request: PageRequest, state: ExplorerState) -> str:
     name, view_id = request.POST.get("name", ""), request.POST.get("view_id", "")
-    who = {"user_id": request.user.pk, "is_admin": _is_admin(request)}
+    person = _person(request)
     number = int(view_id) if view_id.isascii() and view_id.isdigit() and len(view_id) < 19 else 0
     if request.POST.get("action") == "rename":
-        rename_view(number, name=name, **who)
+        rename_view(person, number, name=name)
         return "The view has its new name."
     if request.POST.get("action") == "delete":
-        delete_view(number, **who)
+        delete_view(person, number)
         return "The view is gone."
     is_shared = bool(request.POST.get("shared"))
     save_view(
-        user_id=request.user.pk,
+        person,
         name=name,
         query=state.query(),
         is_shared=is_shared,

@@ -6,9 +6,11 @@ Dimensions and filters are named as in GET /api/v1/spend; an empty value is "not
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Final, Protocol, cast, get_args
+from typing import Final, cast, get_args
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
+
+from django.http import QueryDict
 
 from apps.dashboards.measures import MEASURES, Measure
 from apps.dashboards.page_state import MAX_FILTER_LENGTH, NOT_ATTRIBUTED
@@ -69,13 +71,6 @@ MAX_DAYS_OF: Final[Mapping[str, int]] = {"hour": 31, "day": 400}
 COARSER: Final[Mapping[str, str]] = {"hour": "day", "day": "month"}
 
 
-class Query(Protocol):
-    """What Django's QueryDict offers."""
-
-    def get(self, key: str, default: str = ..., /) -> str | None: ...
-    def getlist(self, key: str, /) -> list[str]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class ExplorerState:
     measure: Measure = MEASURES["cost_usd"]
@@ -134,11 +129,11 @@ class ExplorerState:
         """Narrowed to one value of what it is split by, and split by something else instead."""
         taken = {dimension, *(name for name, _ in self.filters)}
         others = tuple(one for one in self.group_by if one != dimension)
-        wanted = [NEXT[dimension], "model", "customer", "task", "backend"]
+        wanted: list[Dimension] = [NEXT[dimension], "model", "customer", "task", "backend"]
         further = next((one for one in wanted if one not in taken), NEXT[dimension])
         return replace(
             self.with_filters((dimension, value)),
-            group_by=others or (cast("Dimension", further),),
+            group_by=others or (further,),
         )
 
     def read_period(self, zone: ZoneInfo, now: datetime) -> Period:
@@ -154,15 +149,15 @@ class ExplorerState:
         return None if interval == "none" else cast("Interval", interval)
 
 
-def read_explorer_state(query: Query) -> ExplorerState:
+def read_explorer_state(query: QueryDict) -> ExplorerState:
     """The state an address names. What it gets wrong falls back: links age, pages do not fail."""
     rest = ExplorerState()
-    interval = query.get("interval", "") or ""
-    period = query.get("period", "") or ""
-    top = query.get("top", "") or ""
+    interval = query.get("interval", "")
+    period = query.get("period", "")
+    top = query.get("top", "")
     first, last = _read_days(query)
     return ExplorerState(
-        measure=MEASURES.get(query.get("measure", "") or "", rest.measure),
+        measure=MEASURES.get(query.get("measure", ""), rest.measure),
         group_by=_read_groups(query) or rest.group_by,
         interval=interval if interval in INTERVALS else rest.interval,
         period=period if period in PERIOD_LABELS else rest.period,
@@ -173,20 +168,20 @@ def read_explorer_state(query: Query) -> ExplorerState:
     )
 
 
-def _read_groups(query: Query) -> tuple[Dimension, ...]:
+def _read_groups(query: QueryDict) -> tuple[Dimension, ...]:
     """`group_by` as in the API; a form sends its second choice as `and`."""
-    named = [*(query.get("group_by", "") or "").split(","), query.get("and", "") or ""]
+    named = [*query.get("group_by", "").split(","), query.get("and", "")]
     found = [name for name in dict.fromkeys(named) if name in DIMENSIONS]
     return cast("tuple[Dimension, ...]", tuple(found[:MAX_GROUPS]))
 
 
-def _read_days(query: Query) -> tuple[date | None, date | None]:
+def _read_days(query: QueryDict) -> tuple[date | None, date | None]:
     """Both days, in order and not too far apart; else neither."""
     if query.get("period", "") in PERIOD_LABELS:
         return None, None
     try:
-        first = date.fromisoformat(query.get("first", "") or "")
-        last = date.fromisoformat(query.get("last", "") or "")
+        first = date.fromisoformat(query.get("first", ""))
+        last = date.fromisoformat(query.get("last", ""))
     except ValueError:
         return None, None
     first, last = min(first, last), max(first, last)
@@ -195,7 +190,7 @@ def _read_days(query: Query) -> tuple[date | None, date | None]:
     return max(first, last - timedelta(days=MAX_DAYS - 1)), last
 
 
-def _read_filters(query: Query) -> tuple[tuple[Dimension, str | None], ...]:
+def _read_filters(query: QueryDict) -> tuple[tuple[Dimension, str | None], ...]:
     found: list[tuple[Dimension, str | None]] = [
         (dimension, value or None)
         for dimension in get_args(Dimension)
@@ -203,7 +198,7 @@ def _read_filters(query: Query) -> tuple[tuple[Dimension, str | None], ...]:
         if len(value) <= MAX_FILTER_LENGTH and "\x00" not in value
     ]
     # A form adds one more: which dimension, and what of it.
-    narrowed, to = query.get("narrow", "") or "", query.getlist("to")
+    narrowed, to = query.get("narrow", ""), query.getlist("to")
     if narrowed in DIMENSIONS and to and len(to[0]) <= MAX_FILTER_LENGTH and "\x00" not in to[0]:
         found.append((cast("Dimension", narrowed), to[0] or None))
     return tuple(dict.fromkeys(found))[:MAX_FILTERS]

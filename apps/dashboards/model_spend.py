@@ -51,6 +51,9 @@ class SpendByModel:
     numbers: list[NumbersRow]
     # What the figure says of days to come, soonest first.
     expected: list[tuple[str, Expected]]
+    # What it was made from: rows with model, kind and backend, and those of the time before.
+    rows: list[SpendRow]
+    before_rows: list[SpendRow]
 
     @property
     def change(self) -> Decimal | None:
@@ -70,8 +73,9 @@ def read_spend_by_model(
     forecast: SpendForecast | None = None,
 ) -> SpendByModel:
     """`forecast` is drawn over the days of the period still to come."""
-    rows = read_period_by_day(period, zone, ("model", "kind"), filters)
-    before_rows = read_before(period, zone, ("model", "kind"), filters)
+    # The backend comes with the kind: both are one column of the slice.
+    rows = read_period_by_day(period, zone, ("model", "kind", "backend"), filters)
+    before_rows = read_before(period, zone, ("model", "kind", "backend"), filters)
     sums, before = sum_by(rows, row_model), sum_by(before_rows, row_model)
     series = series_of([*colours.leading(sums, len(sums))[0], *before])
     drawn = lines(dict(sums.items()), dict(before.items()), lambda key: series[key or ""].name)
@@ -89,6 +93,8 @@ def read_spend_by_model(
         figure=figures.spend_by_day(period.days, stacks, days_to_come(forecast)),
         numbers=_numbers(stacks, period.days, today),
         expected=[(day_label(day), one) for day, one in days_to_come(forecast).items()],
+        rows=rows,
+        before_rows=before_rows,
     )
 
 

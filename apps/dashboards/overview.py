@@ -21,6 +21,7 @@ from apps.dashboards.periods import (
 from apps.dashboards.reading import read_before
 from apps.dashboards.reading import read_period as read_rows
 from apps.dashboards.today import Today, compare_today, days_compared
+from apps.dashboards.why import Why, read_why
 from apps.insights.finding_selectors import count_waiting
 from apps.insights.forecasts import SpendForecast, read_forecast
 from apps.usage.selectors import SpendQuery, read_spend
@@ -60,6 +61,7 @@ class Overview:
     models: SpendByModel
     customers: Allocation
     departments: Payers
+    why: Why | None
 
 
 def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
@@ -88,6 +90,7 @@ def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
             "customer", period, zone, {}, drawn=CUSTOMERS_DRAWN, compared=False
         ),
         departments=read_departments(period, zone),
+        why=read_why(models.rows, models.before_rows, period=period, at=period.end),
     )
 
 

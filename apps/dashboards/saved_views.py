@@ -13,6 +13,14 @@ MAX_NAME: Final = 80
 MAX_QUERY: Final = 4000
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who asks: an admin may change what others share."""
+
+    user_id: int
+    is_admin: bool
+
+
 class SavedViewError(Exception):
     """A view that cannot be kept, renamed or taken away, in words."""
 
@@ -29,36 +37,47 @@ class ViewInfo:
     can_edit: bool
 
 
-def list_views(*, user_id: int, is_admin: bool) -> list[ViewInfo]:
+def list_views(person: Person) -> list[ViewInfo]:
     """A person's own views and those shared in the tenant in scope, by name."""
-    rows = SavedView.objects.filter(Q(owner_id=user_id) | Q(is_shared=True)).order_by("name", "id")
+    rows = SavedView.objects.filter(Q(owner_id=person.user_id) | Q(is_shared=True)).order_by(
+        "name", "id"
+    )
     columns = ("id", "name", "query", "is_shared", "owner__email", "owner_id")
     return [
-        ViewInfo(*row[:5], can_edit=row[5] == user_id or is_admin)
-        for row in rows.values_list(*columns)[: 10 * MAX_VIEWS]
+        ViewInfo(
+            id=number,
+            name=name,
+            query=query,
+            is_shared=is_shared,
+            owner=email,
+            can_edit=owner_id == person.user_id or person.is_admin,
+        )
+        for number, name, query, is_shared, email, owner_id in rows.values_list(*columns)[
+            : 10 * MAX_VIEWS
+        ]
     ]
 
 
-def save_view(*, user_id: int, name: str, query: str, is_shared: bool, now: datetime) -> int:
+def save_view(person: Person, *, name: str, query: str, is_shared: bool, now: datetime) -> int:
     """Keep an address under a name; one of the person's own by that name is replaced."""
     name = _checked(name)
     if len(query) > MAX_QUERY:
         raise SavedViewError(f"This view has an address of more than {MAX_QUERY} characters.")
-    known = SavedView.objects.filter(owner_id=user_id, name__iexact=name).first()
+    known = SavedView.objects.filter(owner_id=person.user_id, name__iexact=name).first()
     if known is not None:
         known.query, known.is_shared = query, is_shared
         known.save(update_fields=["query", "is_shared"])
         return int(known.pk)
-    if SavedView.objects.filter(owner_id=user_id).count() >= MAX_VIEWS:
+    if SavedView.objects.filter(owner_id=person.user_id).count() >= MAX_VIEWS:
         raise SavedViewError(f"You keep {MAX_VIEWS} views already: take one away first.")
     made = SavedView.objects.create(
-        owner_id=user_id, name=name, query=query, is_shared=is_shared, created_at=now
+        owner_id=person.user_id, name=name, query=query, is_shared=is_shared, created_at=now
     )
     return int(made.pk)
 
 
-def rename_view(view_id: int, *, user_id: int, is_admin: bool, name: str) -> None:
-    view, name = _editable(view_id, user_id, is_admin=is_admin), _checked(name)
+def rename_view(person: Person, view_id: int, *, name: str) -> None:
+    view, name = _editable(person, view_id), _checked(name)
     others = SavedView.objects.filter(owner_id=view.owner_id, name__iexact=name)
     if others.exclude(pk=view.pk).exists():
         raise SavedViewError(f"There is a view called “{name}” already.")
@@ -66,13 +85,15 @@ def rename_view(view_id: int, *, user_id: int, is_admin: bool, name: str) -> Non
     view.save(update_fields=["name"])
 
 
-def delete_view(view_id: int, *, user_id: int, is_admin: bool) -> None:
-    _editable(view_id, user_id, is_admin=is_admin).delete()
+def delete_view(person: Person, view_id: int) -> None:
+    _editable(person, view_id).delete()
 
 
-def _editable(view_id: int, user_id: int, *, is_admin: bool) -> SavedView:
+def _editable(person: Person, view_id: int) -> SavedView:
     """One's own; of others' an admin may edit what is shared."""
-    mine = Q(owner_id=user_id) | Q(is_shared=True) if is_admin else Q(owner_id=user_id)
+    mine = Q(owner_id=person.user_id)
+    if person.is_admin:
+        mine |= Q(is_shared=True)
     view = SavedView.objects.filter(mine, pk=view_id).first()
     if view is None:
         raise SavedViewError("That view is gone, or not yours to change.")

@@ -27,6 +27,7 @@ from apps.dashboards import (
     repricing_page,
     statements_page,
     views,
+    why_page,
 )
 
 urlpatterns = [
@@ -35,6 +36,7 @@ urlpatterns = [
     path("explorer/values", explorer_page.explorer_values, name="explorer-values"),
     path("explorer/views", explorer_page.change_view, name="explorer-views"),
     path("explorer/export.<slug:form>", explorer_page.explorer_export_file, name="explorer-export"),
+    path("why", why_page.why, name="why"),
     path("models", views.models, name="models"),
     path("customers", views.customers, name="customers"),
     path("departments", views.departments, name="departments"),

@@ -9,9 +9,15 @@ from typing import Any, Final
 from apps.dashboards.figures import Figure
 from apps.dashboards.periods import Period
 from apps.dashboards.sentences import TELLING_CHANGE, Answer, Phrase, listed
-from apps.dashboards.templatetags.figures_of_speech import signed_usd, usd_exact, usd_short
+from apps.dashboards.templatetags.figures_of_speech import (
+    signed_usd,
+    usd,
+    usd_exact,
+    usd_short,
+)
 from apps.insights.core.spend_change import EFFECTS, Effects, exact_sum, shown_together
 from apps.insights.spend_changes import ChangeLine, explain_change
+from apps.pricing.core.money import plain_decimal
 from apps.usage.selectors import Dimension, SpendRow
 
 EFFECT_WORDS: Final = {
@@ -49,6 +55,16 @@ class WhyLine:
     effects: list[Decimal]
     shown: list[str]
     shown_change: str
+    href: str = ""
+
+    @property
+    def cells(self) -> list[tuple[str, str]]:
+        """(exact, as shown) by effect."""
+        return [(plain_decimal(u), t) for u, t in zip(self.effects, self.shown, strict=True)]
+
+    @property
+    def change_exact(self) -> str:
+        return plain_decimal(self.change_usd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,20 @@ class Why:
     others: WhyLine | None
     between: WhyLine | None
 
+    @property
+    def effect_rows(self) -> list[tuple[str, str, str, str]]:
+        """(name, words, exact, as shown) by effect."""
+        cells = zip(self.words, self.whole.cells, strict=True)
+        return [(name, words, exact, shown) for (name, words), (exact, shown) in cells]
+
+    @property
+    def before_shown(self) -> str:
+        return usd(self.whole.before_usd)
+
+    @property
+    def now_shown(self) -> str:
+        return usd(self.whole.now_usd)
+
 
 def read_why(
     now: Sequence[SpendRow],
@@ -72,6 +102,7 @@ def read_why(
     at: datetime,
     by: Dimension | None = None,
     name: Callable[[str | None], str] = str,
+    href: Callable[[str | None], str] = str,
 ) -> Why | None:
     """None where nothing was spent before: there is nothing to compare with."""
     change = explain_change(now, before, at=at, by=by)
@@ -86,7 +117,7 @@ def read_why(
         figure=bridge(whole.effects, places),
         whole=_line("all", whole, places),
         words=list(EFFECT_WORDS.items()),
-        lines=[_line(name(one.key), one, places) for one in kept],
+        lines=[_line(name(one.key), one, places, href(one.key)) for one in kept],
         others=_line(f"{len(left)} more", _summed(left), places) if left else None,
         between=(
             _line("shifts between them", _no_money(change.between), places)
@@ -109,7 +140,7 @@ def _summed(lines: Sequence[ChangeLine]) -> ChangeLine:
     )
 
 
-def _line(name: str, one: ChangeLine, places: int) -> WhyLine:
+def _line(name: str, one: ChangeLine, places: int, href: str = "") -> WhyLine:
     parts = one.effects.by_name()
     shown = shown_together(parts, places=places)
     return WhyLine(
@@ -121,6 +152,7 @@ def _line(name: str, one: ChangeLine, places: int) -> WhyLine:
         effects=list(parts.values()),
         shown=[_signed(shown[effect], places) for effect in EFFECTS],
         shown_change=_signed(sum(shown.values(), Decimal(0)), places),
+        href=href,
     )
 
 
@@ -180,9 +212,9 @@ def bridge(effects: Effects, places: int) -> Figure:
     values = [*parts.values(), effects.total]
     texts = [*shown.values(), sum(shown.values(), Decimal(0))]
     bases, at = [], Decimal(0)
-    for usd in parts.values():
+    for part in parts.values():
         bases.append(at)
-        at += usd
+        at += part
     bases.append(Decimal(0))
     traces: list[dict[str, Any]] = [
         {

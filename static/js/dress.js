@@ -110,6 +110,24 @@ const ROLES = {
   "bad-hour": (trace, palette) => {
     trace.marker = { size: 8, color: palette.of("bad"), line: { color: palette.of("panel"), width: 1.5 }, opacity: 1 };
   },
+  "bridge-more": (trace, palette) => {
+    trace.marker = { color: palette.of("bad"), line: { width: 0 } };
+    trace.textfont = { color: palette.of("ink-2"), size: 12 };
+  },
+  "bridge-less": (trace, palette) => {
+    const colour = palette.of("good");
+    // Hatched: what took money back is told from what added it without colour too.
+    trace.marker = {
+      color: colour,
+      line: { color: colour, width: 1 },
+      pattern: { shape: "/", size: 6, solidity: 0.5, fgcolor: colour, bgcolor: palette.of("panel") },
+    };
+    trace.textfont = { color: palette.of("ink-2"), size: 12 };
+  },
+  "bridge-sum": (trace, palette) => {
+    trace.marker = { color: palette.of("line-strong"), line: { width: 0 } };
+    trace.textfont = { color: palette.of("ink"), size: 12 };
+  },
   "own-curve": (trace, palette) => {
     trace.line = { color: palette.series(trace.meta), width: 3.2 };
   },
@@ -246,6 +264,12 @@ const KINDS = {
     const names = layout.annotations.map((note) => note.text);
     layout.margin = { l: 46, r: narrow ? 22 : roomFor(names, 190) + 20, t: 8, b: 28 };
     layout.annotations = narrow ? [] : layout.annotations.map((note) => directLabel(note, palette));
+  },
+  bridge: ({ layout, palette }) => {
+    layout.margin = { l: 46, r: 8, t: 20, b: 26 };
+    layout.bargap = 0.3;
+    layout.yaxis.zerolinecolor = palette.of("line-strong");
+    layout.yaxis.zerolinewidth = 1;
   },
   spark: ({ layout }) => {
     layout.margin = { l: 1, r: 1, t: 3, b: 2 };

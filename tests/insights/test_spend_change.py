@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.insights.core.spend_change import (
@@ -16,6 +16,9 @@ from apps.insights.core.spend_change import (
 from apps.pricing.core.money import EXACT
 
 PRICES = ListPrices(Decimal(2), Decimal("0.2"), Decimal("2.5"), Decimal(8))
+
+# A loaded machine is slow, not wrong.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def used(cost: str, uncached: int = 0, read: int = 0, output: int = 0) -> Usage:
@@ -38,6 +41,7 @@ cells = st.builds(
 )
 
 
+@patient
 @given(st.lists(cells, max_size=6))
 def test_effects_add_up_to_the_change_and_turn_around_with_time(found: list[ChangeCell]) -> None:
     effects = split_change(found)
@@ -49,6 +53,7 @@ def test_effects_add_up_to_the_change_and_turn_around_with_time(found: list[Chan
     assert back == Effects(**{n: EXACT.minus(usd) for n, usd in effects.by_name().items()})
 
 
+@patient
 @given(st.lists(cells, max_size=4), st.integers(0, 6))
 def test_what_is_shown_adds_up_too(found: list[ChangeCell], places: int) -> None:
     effects = split_change(found)

@@ -44,7 +44,7 @@ def test_default_is_the_month_so_far(client: Client, key: Key, some_usage: None)
         "unpriced_requests": 1,
         "revenue_usd": "0.05000000000000000001",
         "conversions": 1,
-        "reasoning_tokens": 192,
+        "reasoning_tokens": 256,
         "latency_ms_sum": 0,
         "latency_count": 0,
     }

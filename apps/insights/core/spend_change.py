@@ -122,7 +122,7 @@ def split_change(cells: Sequence[ChangeCell]) -> Effects:
         exact_sum(cell.now.cost_usd for cell in cells),
         exact_sum(cell.before.cost_usd for cell in cells),
     )
-    return Effects(*told, price=EXACT.subtract(change, exact_sum(told)))
+    return Effects(told[0], told[1], told[2], price=EXACT.subtract(change, exact_sum(told)))
 
 
 def _split_cell(
