@@ -14,6 +14,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.tenants.core.sign_in_limits import client_address
+from apps.tenants.first_run import needs_setup
 from apps.tenants.middleware import SESSION_KEY
 from apps.tenants.sign_in_limits import begin_sign_in, forgive_sign_in
 
@@ -29,6 +30,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(there)
     context: dict[str, Any] = {"next": there, "expired": "expired" in request.GET}
     if request.method != "POST":
+        if needs_setup():
+            return redirect("setup")
         return render(request, "dashboards/login.html", context)
     email = request.POST.get("email", "").strip()[:MAX_CREDENTIAL_LENGTH]
     password = request.POST.get("password", "")[:MAX_CREDENTIAL_LENGTH]

@@ -1,5 +1,6 @@
 """The keys page: what routers may use, and making and revoking it."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.http import HttpResponse
@@ -11,6 +12,8 @@ from apps.tenants.core.access import ROUTER_SCOPES, SCOPES
 from apps.tenants.errors import InvalidTenantInputError
 from apps.tenants.selectors import list_api_keys
 from apps.tenants.services import issue_api_key, revoke_api_key
+from apps.usage.charges import ChargeQuery, list_charges
+from apps.usage.selectors import read_last_event_at
 
 MAX_NAME_LENGTH = 100
 SCOPE_WORDS = {
@@ -86,4 +89,17 @@ def first_key(request: PageRequest) -> HttpResponse:
         actor=request.user.get_username(),
         now=request.now,
     )
-    return render(request, "dashboards/first_event.html", first_event_context(request, secret))
+    context = first_event_context(request, secret) | {"made": True}
+    return render(request, "dashboards/first_event.html", context)
+
+
+@page
+def first_arrival(request: PageRequest) -> HttpResponse:
+    """The first event, where a page with a new key waits for it: a reload would lose the key."""
+    last = read_last_event_at()
+    if last is None:
+        return HttpResponse(status=204)
+    margin = timedelta(days=1)
+    found = list_charges(ChargeQuery(start=last - margin, end=last + margin, limit=1))
+    context = {"charge": found[0] if found else None}
+    return render(request, "dashboards/first_arrival.html", context)

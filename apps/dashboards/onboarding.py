@@ -41,10 +41,39 @@ def curl_line(base_url: str, secret: str, now: datetime) -> str:
     )
 
 
+def litellm_lines(base_url: str, secret: str) -> str:
+    """For LiteLLM's proxy; see docs/integrations/litellm.md."""
+    return (
+        "# config.yaml\n"
+        "litellm_settings:\n"
+        '  callbacks: ["costboard"]\n'
+        "callback_settings:\n"
+        "  costboard:\n"
+        "    callback_type: generic_api\n"
+        f"    endpoint: {base_url}/api/v1/usage/litellm\n"
+        "    headers:\n"
+        f'      Authorization: "Bearer {secret}"\n'
+        "    max_retries: 3"
+    )
+
+
+def otlp_lines(base_url: str, secret: str) -> str:
+    """For whatever exports OpenTelemetry; see docs/integrations/opentelemetry.md."""
+    return (
+        f"export OTEL_EXPORTER_OTLP_ENDPOINT={base_url}\n"
+        f'export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20{secret}"\n'
+        "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
+    )
+
+
 def first_event_context(request: "PageRequest", secret: str = "") -> dict[str, Any]:
     base_url = request.build_absolute_uri("/").rstrip("/")
     return {
         "secret": secret,
         "curl": curl_line(base_url, secret or KEY_PLACEHOLDER, request.now),
+        "clients": [
+            ("litellm", "LiteLLM’s proxy", litellm_lines(base_url, secret or KEY_PLACEHOLDER)),
+            ("otlp", "OpenTelemetry", otlp_lines(base_url, secret or KEY_PLACEHOLDER)),
+        ],
         "can_change": role_allows_changes(request.membership.role),
     }

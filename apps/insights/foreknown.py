@@ -46,7 +46,7 @@ def read_known(
     days = known_days(
         effects=effects,
         steps=steps,
-        holidays=public_holidays(tenant.time_zone, first, end),
+        holidays=public_holidays(tenant.time_zone, first, end, country=tenant.country),
         zone=zone,
         first=first,
         end=end,

@@ -81,10 +81,12 @@ class QuietHours:
     def __init__(self, tenant: TenantInfo) -> None:
         self._zone: ZoneInfo = tenant.zone
         self._name = tenant.time_zone
+        self._country = tenant.country
 
     def is_quiet(self, hour: int) -> bool:
         day = start_of_hour(hour).astimezone(self._zone).date()
-        return day in public_holidays(self._name, day, day + timedelta(days=1))
+        end = day + timedelta(days=1)
+        return day in public_holidays(self._name, day, end, country=self._country)
 
 
 def rate_edges(start: datetime, end: datetime) -> Mapping[int, set[str]]:

@@ -6,10 +6,13 @@ from pathlib import Path
 from zoneinfo import TZPATH
 
 
-def public_holidays(time_zone: str, first: date, end: date) -> frozenset[date]:
-    """Those of [first, end), nationwide; none for a zone of no one country (UTC) or unknown."""
-    country = _country_of_zone().get(time_zone)
-    if country is None:
+def public_holidays(
+    time_zone: str, first: date, end: date, *, country: str = ""
+) -> frozenset[date]:
+    """Those of [first, end), nationwide, of `country` or of the one the zone belongs to; none for a
+    zone of no one country (UTC) or unknown."""
+    country = country or _country_of_zone().get(time_zone, "")
+    if not country:
         return frozenset()
     years = range(first.year, end.year + 1)
     return frozenset(day for year in years for day in _of_year(country, year) if first <= day < end)
@@ -36,3 +39,15 @@ def _of_year(country: str, year: int) -> frozenset[date]:
         return frozenset(holidays.country_holidays(country, years=year))
     except NotImplementedError:
         return frozenset()
+
+
+@lru_cache(maxsize=1)
+def list_countries() -> tuple[tuple[str, str], ...]:
+    """(ISO code, name) by name, from the time zone database's own table; empty where it is not."""
+    for folder in TZPATH:
+        table = Path(folder) / "iso3166.tab"
+        if table.is_file():
+            lines = table.read_text(encoding="utf-8").splitlines()
+            rows = (line.split("\t") for line in lines if line and not line.startswith("#"))
+            return tuple(sorted(((row[0], row[1]) for row in rows), key=lambda row: row[1]))
+    return ()

@@ -64,6 +64,8 @@ class Tenant(models.Model):
     name = models.CharField(max_length=200)
     time_zone = models.CharField(max_length=64)
     currency = models.CharField(max_length=3, default="USD")
+    # Whose public holidays are kept. Empty: those of the country that the time zone belongs to.
+    country = models.CharField(max_length=2, blank=True, default="")
     # Months up to this day are reported: their prices move only when an admin says so.
     books_closed_through = models.DateField(null=True, blank=True)
     created_at = models.DateTimeField()
@@ -75,7 +77,10 @@ class Tenant(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(currency__regex="^[A-Z]{3}$"), name="tenant_iso_currency"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(country="") | Q(country__regex="^[A-Z]{2}$"), name="tenant_iso_country"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -45,7 +45,7 @@ def invite(*, email: str, role: str, actor: str, now: datetime) -> str:
 
     A newer invitation of the same address takes the older one's place.
     """
-    email = _checked_email(email)
+    email = check_email(email)
     _check_role(role, _lock_tenant(actor))
     if Member.objects.filter(user__email__iexact=email).exists():
         raise InvalidTenantInputError(f"{email} is a member already", field="email")
@@ -186,7 +186,8 @@ def check_password_strength(password: str) -> None:
         ) from error
 
 
-def _checked_email(email: str) -> str:
+def check_email(email: str) -> str:
+    """As it is kept. Raises InvalidTenantInputError for what is no address."""
     email = email.strip().lower()
     try:
         validate_email(email)

@@ -30,6 +30,7 @@ class TenantInfo:
     time_zone: str
     currency: str
     books_closed_through: date | None = None
+    country: str = ""
 
     @property
     def books_open_from(self) -> datetime | None:
@@ -85,6 +86,7 @@ class CustomerInfo:
     external_id: str
     name: str
     tier: str
+    discovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class DepartmentInfo:
     code: str
     name: str
     parent_id: int | None
+    discovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ def list_tenant_ids() -> list[int]:
 @once
 def get_tenant() -> TenantInfo:
     """The tenant in scope."""
-    columns = ("id", "slug", "name", "time_zone", "currency", "books_closed_through")
+    columns = ("id", "slug", "name", "time_zone", "currency", "books_closed_through", "country")
     return TenantInfo(*Tenant.objects.values_list(*columns).get())
 
 
@@ -159,13 +162,17 @@ def find_customer_id(external_id: str) -> int | None:
 
 @once
 def list_customers() -> list[CustomerInfo]:
-    rows = Customer.objects.order_by("name").values_list("id", "external_id", "name", "tier")
+    rows = Customer.objects.order_by("name").values_list(
+        "id", "external_id", "name", "tier", "discovered"
+    )
     return [CustomerInfo(*row) for row in rows]
 
 
 @once
 def list_departments() -> list[DepartmentInfo]:
-    rows = Department.objects.order_by("name").values_list("id", "code", "name", "parent_id")
+    rows = Department.objects.order_by("name").values_list(
+        "id", "code", "name", "parent_id", "discovered"
+    )
     return [DepartmentInfo(*row) for row in rows]
 
 

@@ -1,5 +1,6 @@
 """The only writer of tenants, people, departments, customers, keys and the audit trail."""
 
+import re
 import secrets
 from collections.abc import Iterable
 from datetime import date, datetime
@@ -11,22 +12,23 @@ from django.db import connection, transaction
 from django.utils.text import slugify
 
 from apps.tenants.core.access import KEY_PREFIX, ROLES, SCOPES, SHOWN_PREFIX_LENGTH, hash_secret
-from apps.tenants.errors import DepartmentCycleError, InvalidTenantInputError
+from apps.tenants.errors import InvalidTenantInputError
 from apps.tenants.key_memory import keys
 from apps.tenants.models import ApiKey, AuditEntry, Customer, Department, Member, Tenant, User
 from apps.tenants.scoping import current_tenant_id, tenant_scope
 
-MAX_DEPARTMENT_DEPTH = 10
-
 
 def create_tenant(
-    *, name: str, time_zone: str, now: datetime, currency: str = "USD", slug: str = ""
+    *,
+    name: str,
+    time_zone: str,
+    now: datetime,
+    currency: str = "USD",
+    country: str = "",
+    slug: str = "",
 ) -> int:
     """Create an organisation and return its id."""
-    if time_zone not in available_timezones():
-        raise InvalidTenantInputError(
-            f"{time_zone!r} is not an IANA time zone such as Europe/Berlin", field="time_zone"
-        )
+    check_tenant_values(time_zone=time_zone, currency=currency, country=country)
     with connection.cursor() as cursor:
         # The wall asks for the scope before the row exists, so its id comes first.
         cursor.execute("SELECT nextval(pg_get_serial_sequence('tenants_tenant', 'id'))")
@@ -38,9 +40,27 @@ def create_tenant(
             name=name,
             time_zone=time_zone,
             currency=currency,
+            country=country,
             created_at=now,
         )
     return int(tenant_id)
+
+
+def check_tenant_values(*, time_zone: str, currency: str, country: str) -> None:
+    """Raises InvalidTenantInputError naming the one that cannot be taken."""
+    if time_zone not in available_timezones():
+        raise InvalidTenantInputError(
+            f"{time_zone[:100]!r} is not an IANA time zone such as Europe/Berlin",
+            field="time_zone",
+        )
+    if not re.fullmatch("[A-Z]{3}", currency):
+        raise InvalidTenantInputError(
+            f"{currency[:20]!r} is not an ISO currency such as EUR", field="currency"
+        )
+    if not re.fullmatch("([A-Z]{2})?", country):
+        raise InvalidTenantInputError(
+            f"{country[:20]!r} is not an ISO country such as DE", field="country"
+        )
 
 
 def create_user(*, email: str, password: str, now: datetime, name: str = "") -> int:
@@ -64,24 +84,6 @@ def create_department(
     """Add a cost centre to the tenant in scope and return its id."""
     parent = Department.objects.get(code__iexact=parent_code) if parent_code else None
     return Department.objects.create(code=code, name=name, parent=parent, created_at=now).pk
-
-
-def move_department(*, code: str, parent_code: str | None) -> None:
-    """Hang a department below another. Raises DepartmentCycleError below itself."""
-    department = Department.objects.select_for_update().get(code__iexact=code)
-    parent = Department.objects.get(code__iexact=parent_code) if parent_code else None
-    ancestor, depth = parent, 0
-    while ancestor is not None:
-        depth += 1
-        if ancestor.pk == department.pk or depth > MAX_DEPARTMENT_DEPTH:
-            raise DepartmentCycleError(
-                f"{code} cannot hang below {parent_code}: a department is not its own ancestor,"
-                f" and the tree is at most {MAX_DEPARTMENT_DEPTH} deep",
-                field="parent",
-            )
-        ancestor = ancestor.parent
-    department.parent = parent
-    department.save(update_fields=["parent"])
 
 
 def create_customer(*, external_id: str, name: str, tier: str, now: datetime) -> int:

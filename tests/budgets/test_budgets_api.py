@@ -12,9 +12,10 @@ from django.test import Client
 
 from apps.budgets.rebuild import prepare_counters, refresh_limits
 from apps.budgets.services import BudgetTermsInput, create_budget
+from apps.tenants.organisation import change_department
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
-from apps.tenants.services import create_department, move_department
+from apps.tenants.services import create_department
 from tests.conftest import Key, MakeTenant, make_key, native_event
 
 Post = Callable[..., dict[str, Any]]
@@ -78,7 +79,7 @@ def test_a_departments_budget_counts_its_children(call: Caller, post_events: Pos
     with tenant_scope(call.tenant_id):
         create_department(code="sales", name="Sales", now=now)
         create_department(code="sales-emea", name="Sales EMEA", now=now)
-        move_department(code="sales-emea", parent_code="sales")
+        change_department(code="sales-emea", parent_code="sales", actor="t", now=datetime.now(UTC))
     parent = call("POST", "/budgets", MONTHLY | {"scope": {"department": "sales"}}, status=201)
     post_events([native_event(department="sales-emea"), native_event(department="sales")])
     row = call.row(parent["id"])

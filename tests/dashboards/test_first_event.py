@@ -70,3 +70,22 @@ def test_the_page_waits_and_reloads_itself_when_the_event_is_there(
     post_events(native_event())
     response = client.get("/routing?waiting", headers=poll)
     assert response.headers["HX-Refresh"] == "true"
+
+
+def test_a_page_that_shows_a_new_key_is_told_of_the_event_without_losing_the_key(
+    tenant: TenantInfo, sign_in: SignIn, post_events: Callable[..., Any]
+) -> None:
+    client = sign_in("owner")
+    page = html.unescape(
+        client.post("/keys/first", headers={"HX-Request": "true"}).content.decode()
+    )
+    secret = re.search(r"Bearer (cb_[\w-]+)", page)
+    assert secret is not None
+    # In the lines for curl, for LiteLLM and for OpenTelemetry.
+    assert page.count(secret[1]) == 3
+    assert 'hx-get="/setup/arrival"' in page
+    assert client.get("/setup/arrival").status_code == 204
+    post_events(native_event())
+    arrived = client.get("/setup/arrival").content.decode()
+    assert "It arrived" in arrived
+    assert "0.000225" in arrived

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from apps.tenants.core.access import hash_secret, read_authorization
-from apps.tenants.errors import DepartmentCycleError, InvalidTenantInputError
+from apps.tenants.errors import InvalidTenantInputError
 from apps.tenants.models import ApiKey, AuditEntry
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import (
@@ -23,7 +23,6 @@ from apps.tenants.services import (
     ensure_customers,
     ensure_departments,
     issue_api_key,
-    move_department,
     revoke_api_key,
 )
 from tests.conftest import MakeTenant
@@ -69,16 +68,6 @@ def test_unknown_or_no_scopes_are_refused(tenant: TenantInfo, scopes: list[str])
     with tenant_scope(tenant.id), pytest.raises(InvalidTenantInputError) as caught:
         issue_api_key(name="edge", scopes=scopes, actor="x", now=NOW)
     assert caught.value.field == "scopes"
-
-
-def test_department_cannot_hang_below_itself(tenant: TenantInfo) -> None:
-    with tenant_scope(tenant.id):
-        create_department(code="eng", name="Engineering", now=NOW)
-        create_department(code="search", name="Search", parent_code="eng", now=NOW)
-        with pytest.raises(DepartmentCycleError):
-            move_department(code="eng", parent_code="search")
-        move_department(code="search", parent_code=None)
-        assert all(d.parent_id is None for d in list_departments())
 
 
 def test_departments_that_usage_names_are_found_whatever_their_case(tenant: TenantInfo) -> None:

@@ -7,6 +7,8 @@ from django.core.management.base import CommandError
 from django.core.management.commands.migrate import Command as DjangoMigrate
 
 from apps.tenants.database_roles import provision_app_role
+from apps.tenants.first_run import needs_setup
+from apps.tenants.management.commands.setup_link import setup_link
 
 
 class Command(DjangoMigrate):
@@ -23,3 +25,5 @@ class Command(DjangoMigrate):
         if options["database"] == "owner":
             provision_app_role()
         super().handle(*args, **options)
+        if options["verbosity"] and options["database"] == "owner" and needs_setup():
+            self.stdout.write(f"Nobody can sign in yet. Make the first account: {setup_link()}")
