@@ -1,6 +1,6 @@
 """Spend allocated to customers or departments, split by model: figure, lines, words."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -60,15 +60,18 @@ def read_allocation(
     *,
     drawn: int,
     compared: bool = True,
+    belongs_to: Mapping[str, str] | None = None,
 ) -> Allocation:
-    """Who the money was spent on; `compared` reads the period before too."""
+    """Who the money was spent on; `compared` reads the period before too. `belongs_to` sums payers
+    into others: by their key in small letters, the key they count for."""
     rows = read_period(period, zone, (payer, "model", "kind"), filters)
     names = Names()
     name = names.customer if payer == "customer" else names.department
     remark = names.tier if payer == "customer" else names.parent_department
 
     def row_payer(row: SpendRow) -> str | None:
-        return row.labels[payer]
+        key = row.labels[payer]
+        return key if key is None or belongs_to is None else belongs_to.get(key.lower(), key)
 
     sums = sum_by(rows, row_payer)
     before = sum_by(read_before(period, zone, (payer,), filters), row_payer) if compared else None

@@ -44,6 +44,8 @@ PART_OF = {
     "explorer-views": "explorer",
     "why": "overview",
     "charge": "charges",
+    "customer": "customers",
+    "model": "models",
     "budget": "budgets",
     "add-budget": "budgets",
     "change-budget": "budgets",

@@ -4,19 +4,16 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from apps.dashboards.allocation import Payer, read_allocation
-from apps.dashboards.model_spend import read_spend_by_model
 from apps.dashboards.overview import read_overview
 from apps.dashboards.page import PageRequest, render_live, usage_page
 from apps.dashboards.page_state import Chip, PageState, filter_chips, period_chips, read_state
-from apps.dashboards.periods import DEFAULT_WINDOW, WINDOW_LABELS, read_period, read_window
+from apps.dashboards.periods import DEFAULT_WINDOW, WINDOW_LABELS, read_window
 from apps.dashboards.reading import Names
 from apps.dashboards.routing import read_routing
-from apps.dashboards.sentences import Answer, forecast_sentence, models_answer
+from apps.dashboards.sentences import Answer, forecast_sentence
 from apps.insights.forecasts import SpendForecast, read_forecast
 from apps.usage.selectors import Dimension
 
-PAYERS_DRAWN = 15
 ROUTING_REFRESH_MS = 2_000
 # A week and a month hardly move in two seconds, and cost more to read.
 LONG_WINDOWS, LONG_WINDOW_REFRESH_MS = ("week", "month"), 4_000
@@ -28,7 +25,7 @@ def overview(request: PageRequest) -> HttpResponse:
     # The whole is never narrowed: filters belong to the pages that split it.
     state = PageState(read_state(request.GET).period, {})
     report = read_overview(state.period, request.tenant.zone, request.now)
-    context = _context(request, state) | {
+    context = page_context(request, state) | {
         "report": report,
         "period": report.period,
         "answer": report.answer,
@@ -36,53 +33,14 @@ def overview(request: PageRequest) -> HttpResponse:
     return render_live(request, "overview", context)
 
 
-@usage_page
-def models(request: PageRequest) -> HttpResponse:
-    state = read_state(request.GET)
-    zone = request.tenant.zone
-    period = read_period(state.period, zone, request.now)
-    forecast = _month_forecast(request, state)
-    report = read_spend_by_model(period, zone, request.now, state.spend_filters, forecast=forecast)
-    context = _context(request, state) | {
-        "report": report,
-        "period": period,
-        "answer": models_answer(report.plain_lines) + _on_course(forecast),
-    }
-    return render_live(request, "models", context)
-
-
-@usage_page
-def customers(request: PageRequest) -> HttpResponse:
-    return _allocation(request, "customer")
-
-
-@usage_page
-def departments(request: PageRequest) -> HttpResponse:
-    return _allocation(request, "department")
-
-
-def _allocation(request: PageRequest, payer: Payer) -> HttpResponse:
-    state = read_state(request.GET)
-    zone = request.tenant.zone
-    period = read_period(state.period, zone, request.now)
-    report = read_allocation(payer, period, zone, state.spend_filters, drawn=PAYERS_DRAWN)
-    forecast = _month_forecast(request, state)
-    context = _context(request, state) | {
-        "report": report,
-        "period": period,
-        "answer": report.answer + _on_course(forecast),
-    }
-    return render_live(request, "payers", context)
-
-
-def _month_forecast(request: PageRequest, state: PageState) -> SpendForecast | None:
+def month_forecast(request: PageRequest, state: PageState) -> SpendForecast | None:
     """Where the running month ends for what the page is narrowed to; None on other periods."""
     if state.period != "month":
         return None
     return read_forecast(state.spend_filters, now=request.now)
 
 
-def _on_course(forecast: SpendForecast | None) -> Answer:
+def on_course(forecast: SpendForecast | None) -> Answer:
     return forecast_sentence(forecast.spent_usd, forecast.total) if forecast else ()
 
 
@@ -109,7 +67,7 @@ def _window_address(request: PageRequest, slug: str) -> str:
     return request.path if slug == DEFAULT_WINDOW else f"{request.path}?window={slug}"
 
 
-def _context(request: PageRequest, state: PageState) -> dict[str, Any]:
+def page_context(request: PageRequest, state: PageState) -> dict[str, Any]:
     names = _filter_names(state)
     return {
         "state": state,

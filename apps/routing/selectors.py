@@ -42,7 +42,7 @@ def list_value_models() -> list[ValueModelInfo]:
     """Every version of the tenant in scope, newest first; at most MAX_VERSIONS."""
     rows = list(ValueModelVersion.objects.order_by("-number")[: MAX_VERSIONS + 1])
     models = [from_content(row.content, version=row.number) for row in rows]
-    before = [*models[1:], default_value_model()]
+    before = [*models[1:], default_value_model()][: len(models)]
     return [
         ValueModelInfo(
             model=model,

@@ -267,6 +267,14 @@ def _make_customers() -> tuple[Customer, ...]:
 
 
 CUSTOMERS = _make_customers()
+# What some pay a month beside their requests, in USD, since before the history begins.
+CONTRACT_USD_PER_MONTH = {
+    "aldermoor-bank": "900",
+    "vireo-airlines": "650",
+    "nordhaven-energy": "400",
+    "isarblick-kliniken": "150",
+    "larder-club": "20",
+}
 LAUNCH_CUSTOMERS = frozenset(
     {
         "vireo-airlines",

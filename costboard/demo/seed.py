@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from apps.pricing.core.meters import INPUT, OUTPUT
 from apps.pricing.errors import RateOverlapError
 from apps.pricing.services import add_rate
+from apps.tenants.contracts import list_contracts, set_contract
 from apps.tenants.core.access import SCOPES, KeyIdentity, Role
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import (
@@ -43,6 +44,7 @@ LOGINS: tuple[tuple[str, Role, str], ...] = (
     ("owner@lindwerk.example", "owner", "Oda (owner)"),
 )
 DEMO_KEY, SANDBOX_KEY = "demo", "sandbox"
+CONTRACTS_SINCE = timedelta(days=366)
 
 
 class NoDemoDatabaseError(RuntimeError):
@@ -145,6 +147,21 @@ def _ensure_organisation(now: datetime) -> None:
                 external_id=customer.external_id,
                 name=customer.name,
                 tier=customer.tier,
+                now=now,
+            )
+    _ensure_contracts(now)
+
+
+def _ensure_contracts(now: datetime) -> None:
+    standing = {contract.customer for contract in list_contracts()}
+    starts_on = (now - CONTRACTS_SINCE).date().replace(day=1)
+    for customer, usd in company.CONTRACT_USD_PER_MONTH.items():
+        if customer not in standing:
+            set_contract(
+                customer=customer,
+                usd_per_month=Decimal(usd),
+                starts_on=starts_on,
+                actor=ACTOR,
                 now=now,
             )
 

@@ -107,6 +107,22 @@ const ROLES = {
   today: (trace, palette) => {
     trace.line = { color: palette.of("accent"), width: 2 };
   },
+  gain: (trace, palette) => {
+    trace.marker = { color: palette.of("accent"), line: { width: 0 } };
+    trace.textfont = { color: palette.of("ink-2"), size: 12 };
+  },
+  loss: (trace, palette) => {
+    trace.marker = { color: palette.of("bad"), line: { width: 0 } };
+    trace.textfont = { color: palette.of("bad"), size: 12 };
+  },
+  unit: (trace, palette) => {
+    trace.line = { color: palette.series(trace.meta), width: 2, dash: trace.meta.local ? "dash" : "solid" };
+    trace.marker = { size: 4, color: palette.series(trace.meta) };
+  },
+  revenue: (trace, palette) => {
+    trace.line = { color: palette.of("ink"), width: 2 };
+    trace.marker = { size: 4, color: palette.of("ink") };
+  },
   "bad-hour": (trace, palette) => {
     trace.marker = { size: 8, color: palette.of("bad"), line: { color: palette.of("panel"), width: 1.5 }, opacity: 1 };
   },
@@ -243,6 +259,21 @@ const KINDS = {
       }
     }
   },
+  margins: ({ layout, data, width, narrow, palette }) => {
+    layout.margin = { l: 10, r: 8, t: 2, b: 26 };
+    layout.bargap = narrow ? 0.56 : 0.34;
+    const names = layout.yaxis.ticktext;
+    layout.yaxis.automargin = !narrow;
+    if (narrow) namesAbove(layout, names, layout.yaxis.tickvals, 8, palette);
+    // Figures stand outside their bars, on both sides: room for them in the data's own units.
+    const values = data.flatMap((trace) => trace.x);
+    const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
+    const inner = Math.max(120, width - 20 - (narrow ? 0 : roomFor(names, 190)));
+    const room = ((high - low || 1) * 62) / Math.max(60, inner - 124);
+    layout.xaxis.range = [low < 0 ? low - room : 0, high > 0 ? high + room : 0];
+    layout.xaxis.zeroline = true;
+    layout.xaxis.zerolinecolor = palette.of("line-strong");
+  },
   misses: ({ layout, palette }) => {
     layout.margin = { l: 10, r: 14, t: 2, b: 26 };
     layout.yaxis.automargin = true;
@@ -298,7 +329,7 @@ function sayNothing(layout) {
   ];
 }
 
-const HORIZONTAL = new Set(["allocation", "pair", "ladder", "misses"]);
+const HORIZONTAL = new Set(["allocation", "pair", "ladder", "margins", "misses"]);
 
 export function dress(figure, width, palette) {
   const { data, layout } = structuredClone(figure);

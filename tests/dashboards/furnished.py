@@ -1,0 +1,172 @@
+"""A tenant in which every page has something to show, and the address of every page."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from django.conf import settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import URLPattern
+
+from apps.alerts.selectors import list_channels
+from apps.alerts.services import ChannelSettings, add_channel
+from apps.budgets.status import read_statuses
+from apps.dashboards.urls import urlpatterns
+from apps.insights.finding_selectors import list_findings
+from apps.tenants.contracts import set_contract
+from apps.tenants.scoping import tenant_scope
+from apps.tenants.selectors import list_customers
+from apps.tenants.services import (
+    add_member,
+    create_customer,
+    create_department,
+    create_tenant,
+    create_user,
+)
+from apps.usage.imports import list_imports
+from tests.budgets.asks import make_budget
+from tests.conftest import Key, make_key, native_event, roll_up
+from tests.insights.spend_history import HOUR, runaway_hour, spend, this_hour, usual_hours, watch
+from tests.pricing.hardware.machine_room import add_machine_room
+
+PASSWORD: Final = "correct horse battery"
+# Answers to a GET that are no pages: a file, parts of a page, and what only moves on.
+NO_PAGES: Final = {
+    "import-rejects",
+    "logout",
+    "preview-rule",
+    "pricing-backend",
+    "switch-tenant",
+}
+
+
+@dataclass(frozen=True)
+class Furnished:
+    tenant_id: int
+    key: Key
+    email: str
+    cookie: str
+    addresses: dict[str, list[str]]
+
+
+def furnish() -> Furnished:
+    """Make it, through the services that people and routers use."""
+    now = datetime.now(UTC)
+    tenant_id = create_tenant(name="Furnished", time_zone="UTC", now=now)
+    email = f"a-{uuid.uuid4().hex[:8]}@example.org"
+    user_id = create_user(email=email, password=PASSWORD, now=now)
+    with tenant_scope(tenant_id):
+        add_member(user_id=user_id, role="owner", now=now)
+        create_department(code="support", name="Support", now=now)
+        create_department(code="desk", name="Help desk", now=now, parent_code="support")
+        for tier in ("free", "enterprise"):
+            create_customer(external_id=f"c-{tier}", name=f"The {tier} one", tier=tier, now=now)
+        set_contract(
+            customer="c-enterprise",
+            usd_per_month=Decimal(50),
+            starts_on=now.date().replace(day=1),
+            actor="test",
+            now=now,
+        )
+    key = make_key(tenant_id)
+    client = Client()
+    assert client.login(username=email, password=PASSWORD)
+    add_machine_room(tenant_id)
+    _use(key, client, now)
+    make_budget(tenant_id, "5", scope={"department": "support"})
+    make_budget(tenant_id, "0.0001", on_limit="refuse")
+    with tenant_scope(tenant_id):
+        add_channel(
+            ChannelSettings(name="ops"),
+            kind="email",
+            target="ops@example.org",
+            actor="test",
+            now=now,
+        )
+    client.post("/import/upload", {"file": SimpleUploadedFile("usage.csv", b"id,model\n1,x\n")})
+    cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
+    return Furnished(tenant_id, key, email, cookie, dict(_addresses(tenant_id, client)))
+
+
+def _use(key: Key, client: Client, now: datetime) -> None:
+    """A month of usage with a runaway in it, and some of today with everything on it."""
+    bad = this_hour() - 3 * HOUR
+    spend(key.identity, usual_hours(bad - 30 * 24 * HOUR, 30 * 24 + 2))
+    spend(key.identity, runaway_hour(bad))
+    events = [
+        native_event(
+            model=model,
+            customer=f"c-{tier}",
+            department=department,
+            task="chat",
+            latency_ms=300,
+            revenue="0.01",
+            converted=True,
+            timestamp=(now - timedelta(minutes=5)).isoformat(),
+        )
+        for model in ("gpt-4o-mini", "gpt-4o", "gpt-4.1", "claude-3-opus", "home-grown-7b")
+        for tier, department in (("free", "support"), ("enterprise", "desk"))
+    ]
+    body = json.dumps([*events, native_event(provider="local", model="llama-3-70b")])
+    answer = client.post(
+        "/api/v1/usage/events", body, content_type="application/json", headers=key.headers
+    )
+    assert answer.status_code == 200, answer.content
+    roll_up(key.identity.tenant_id)
+    watch(key.identity.tenant_id, bad + HOUR + timedelta(minutes=11))
+
+
+def _addresses(tenant_id: int, client: Client) -> Iterator[tuple[str, list[str]]]:
+    """By name: where each page is. Every address that the URL list has and a GET may ask for."""
+    known = _detail_addresses(tenant_id, client)
+    for pattern in _patterns():
+        name = str(pattern.name)
+        if name in NO_PAGES:
+            continue
+        if name in known:
+            yield name, known[name]
+            continue
+        route = f"/{pattern.pattern}"
+        assert "<" not in route, f"say in {__name__} where a page of {name} ({route}) is"
+        if client.get(route).status_code != 405:
+            yield name, [route]
+
+
+def _patterns() -> Iterator[URLPattern]:
+    for pattern in urlpatterns:
+        assert isinstance(pattern, URLPattern)
+        yield pattern
+
+
+def _detail_addresses(tenant_id: int, client: Client) -> dict[str, list[str]]:
+    with tenant_scope(tenant_id):
+        now = datetime.now(UTC)
+        budgets = [status.terms.id for status in read_statuses(now=now)]
+        findings = [finding.id for finding in list_findings(now=now, state="open")]
+        channel = list_channels(now=now)[0].id
+        customers = list_customers()
+        opened = list_imports()[0].id
+    charges = client.get("/charges").content.decode()
+    charge = charges.split('href="/charges/')[1].split('"')[0].split("?")[0]
+    assert findings
+    return {
+        "charge": [f"/charges/{charge}"],
+        "budget": [f"/budgets/{budgets[0]}"],
+        "anomaly": [f"/anomalies/{findings[0]}"],
+        "channel": [f"/alerts/channels/{channel}"],
+        "new-channel": ["/alerts/new/email", "/alerts/new/webhook"],
+        "customer": [f"/customers/{one.id}" for one in customers[:2]],
+        "statement": [f"/budgets/statements/customer/{customers[0].id}?month={now:%Y-%m}"],
+        "import": ["/import", f"/import?open={opened}"],
+        "model": ["/models/one?model=gpt-4o-mini-2024-07-18", "/models/one?model=llama-3-70b"],
+        "models": ["/models", "/models?period=7d&customer=c-free"],
+    } | {name: [] for name in _ACTIONS_WITH_NUMBERS}
+
+
+# Actions whose address has a number: POST alone, so no pages.
+_ACTIONS_WITH_NUMBERS: Final = ("answer-anomaly", "change-budget", "top-up-budget")
