@@ -111,9 +111,12 @@ class HistoryRow:
     prices: tuple[Decimal | None, ...]
 
 
-def price_history(model: str, *, today: date, zone: ZoneInfo) -> list[HistoryRow]:
-    """How the standard prices of a model's backends changed over a year."""
-    wanted = {one.id for one in list_backends() if one.model == model}
+def price_history(
+    model: str, backends: set[str], *, today: date, zone: ZoneInfo
+) -> list[HistoryRow]:
+    """How the standard prices of a model's backends changed over a year: of those that answered for
+    it, by key, and of those called as it is."""
+    wanted = {one.id for one in list_backends() if one.model == model or one.key in backends}
     changes = read_price_history(wanted, today=today, days=DAYS_LOOKED_BACK, zone=zone)
     return [_history_row(change, today) for change in changes]
 

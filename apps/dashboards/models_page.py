@@ -100,12 +100,14 @@ def model(request: PageRequest) -> HttpResponse:
 def read_model(name: str, period: Period, zone: ZoneInfo) -> ModelReport:
     """Raises Http404 for a model that nothing was ever asked of in the period and before."""
     own: Filters = {"model": (name,)}
-    rows = read_period_by_day(period, zone, ("model", "kind"), {})
+    rows = read_period_by_day(period, zone, ("model", "kind", "backend"), {})
     mine = [row for row in rows if row.labels["model"] == name]
-    before = total(read_before(period, zone, (), own))
+    before_rows = read_before(period, zone, ("backend",), own)
+    before = total(before_rows)
     listed = listed_of(period, zone, own)
     today = period.end.astimezone(zone).date()
-    history = price_history(name, today=today, zone=zone)
+    backends = {row.labels["backend"] or "" for row in [*mine, *before_rows]}
+    history = price_history(name, backends, today=today, zone=zone)
     if not mine and not before.requests and not history:
         raise Http404
     sums = sum_by(mine, row_model)

@@ -19,6 +19,7 @@ from apps.budgets.status import read_statuses
 from apps.dashboards.urls import urlpatterns
 from apps.insights.finding_selectors import list_findings
 from apps.tenants.contracts import set_contract
+from apps.tenants.people import invite
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import list_customers
 from apps.tenants.services import (
@@ -37,6 +38,8 @@ from tests.pricing.hardware.machine_room import add_machine_room
 PASSWORD: Final = "correct horse battery"
 # Answers to a GET that are no pages: a file, parts of a page, and what only moves on.
 NO_PAGES: Final = {
+    "explorer-export",
+    "explorer-values",
     "import-rejects",
     "logout",
     "preview-rule",
@@ -90,7 +93,7 @@ def furnish() -> Furnished:
         )
     client.post("/import/upload", {"file": SimpleUploadedFile("usage.csv", b"id,model\n1,x\n")})
     cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
-    return Furnished(tenant_id, key, email, cookie, dict(_addresses(tenant_id, client)))
+    return Furnished(tenant_id, key, email, cookie, dict(_addresses(tenant_id, client, email)))
 
 
 def _use(key: Key, client: Client, now: datetime) -> None:
@@ -121,9 +124,9 @@ def _use(key: Key, client: Client, now: datetime) -> None:
     watch(key.identity.tenant_id, bad + HOUR + timedelta(minutes=11))
 
 
-def _addresses(tenant_id: int, client: Client) -> Iterator[tuple[str, list[str]]]:
+def _addresses(tenant_id: int, client: Client, email: str) -> Iterator[tuple[str, list[str]]]:
     """By name: where each page is. Every address that the URL list has and a GET may ask for."""
-    known = _detail_addresses(tenant_id, client)
+    known = _detail_addresses(tenant_id, client, email)
     for pattern in _patterns():
         name = str(pattern.name)
         if name in NO_PAGES:
@@ -143,7 +146,7 @@ def _patterns() -> Iterator[URLPattern]:
         yield pattern
 
 
-def _detail_addresses(tenant_id: int, client: Client) -> dict[str, list[str]]:
+def _detail_addresses(tenant_id: int, client: Client, email: str) -> dict[str, list[str]]:
     with tenant_scope(tenant_id):
         now = datetime.now(UTC)
         budgets = [status.terms.id for status in read_statuses(now=now)]
@@ -151,6 +154,7 @@ def _detail_addresses(tenant_id: int, client: Client) -> dict[str, list[str]]:
         channel = list_channels(now=now)[0].id
         customers = list_customers()
         opened = list_imports()[0].id
+        token = invite(email="new@example.org", role="viewer", actor=email, now=now)
     charges = client.get("/charges").content.decode()
     charge = charges.split('href="/charges/')[1].split('"')[0].split("?")[0]
     assert findings
@@ -163,6 +167,8 @@ def _detail_addresses(tenant_id: int, client: Client) -> dict[str, list[str]]:
         "customer": [f"/customers/{one.id}" for one in customers[:2]],
         "statement": [f"/budgets/statements/customer/{customers[0].id}?month={now:%Y-%m}"],
         "import": ["/import", f"/import?open={opened}"],
+        "invitation": [f"/invitations/{token}"],
+        "explorer": ["/explorer", "/explorer?by=model,customer&period=30d"],
         "model": ["/models/one?model=gpt-4o-mini-2024-07-18", "/models/one?model=llama-3-70b"],
         "models": ["/models", "/models?period=7d&customer=c-free"],
     } | {name: [] for name in _ACTIONS_WITH_NUMBERS}

@@ -101,8 +101,8 @@ def test_unpriced_requests_are_shown_and_not_counted_as_free(
     row = re.search(r"unheard-of-1</a>.*?</tr>", page(client, "/models"), re.DOTALL)
     assert row is not None
     cells = [words(cell).strip() for cell in re.findall(r"<td.*?</td>", row[0], re.DOTALL)]
-    cost, share, _, requests, _, per_mtok, per_request, _, unpriced = cells
-    assert (cost, share, per_mtok, per_request) == ("—", "—", "—", "—")
+    cost, share, _, requests, _, per_mtok, per_request, _, saved, unpriced = cells
+    assert (cost, share, per_mtok, per_request, saved) == ("—", "—", "—", "—", "—")
     assert (requests, unpriced) == ("1", "1")
 
 
