@@ -13,11 +13,37 @@ from django.db import IntegrityError, transaction
 from apps.tenants.core.department_tree import MAX_LENGTH, WantedDepartment, wrong_move
 from apps.tenants.errors import DepartmentCycleError, InvalidTenantInputError
 from apps.tenants.models import Customer, Department, Tenant
-from apps.tenants.services import create_customer, create_department, record_audit
+from apps.tenants.services import (
+    check_tenant_values,
+    create_customer,
+    create_department,
+    record_audit,
+)
 
 TIERS: Final = tuple(Customer.Tier.values)
 KEEP: Final = "\0keep"
 What = Literal["department", "customer"]
+
+
+def change_tenant(*, name: str, currency: str, country: str, actor: str, now: datetime) -> None:
+    """Call the organisation otherwise, report in another currency, keep other holidays. Its time
+    zone stays: every day of the past was cut by it."""
+    tenant = Tenant.objects.select_for_update(no_key=True).get()
+    name = _text(name, "name")
+    check_tenant_values(time_zone=tenant.time_zone, currency=currency, country=country)
+    before = {"name": tenant.name, "currency": tenant.currency, "country": tenant.country}
+    after = {"name": name, "currency": currency, "country": country}
+    if after == before:
+        return
+    Tenant.objects.update(**after)
+    record_audit(
+        actor=actor,
+        action="tenant.changed",
+        subject=f"tenant:{tenant.pk}",
+        before=before,
+        after=after,
+        now=now,
+    )
 
 
 def add_department(
