@@ -26,6 +26,7 @@ from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo, find_key, get_tenant
 from apps.tenants.services import add_member, create_tenant, create_user, issue_api_key
 from costboard.embedded import EmbeddedServices, default_data_dir
+from tests.database_template import copy_template
 from tests.services_plugin import OWN_SERVICES
 from tests.web import WebServer
 
@@ -42,6 +43,7 @@ def services() -> Iterator[None]:
     if not OWN_SERVICES:
         yield
         return
+    copy_template(default_data_dir())
     with EmbeddedServices(default_data_dir()):
         yield
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ from tests.malformed.values import SECRET
 from tests.usage.adapters.bodies import JSON, PROTOBUF
 
 TIMEOUT_S = 60.0
+RETRIES = 20
+RETRY_AFTER_S = 2.0
 CONNECTIONS = 8
 PROBLEM = "application/problem+json"
 Answer = tuple[int, dict[str, str], bytes]
@@ -39,7 +42,7 @@ class Poster:
         planted: list[str] = []
         for number, body in self._bodies:
             try:
-                answer = self._post(body)
+                answer = self._post_until_taken_up(body)
             except (OSError, http.client.HTTPException) as error:
                 self._close()
                 self._findings.fault(f"{body.damage}: no answer, {type(error).__name__}", number)
@@ -48,6 +51,18 @@ class Poster:
             planted += body.planted
         self._close()
         return planted
+
+    def _post_until_taken_up(self, body: Body) -> Answer:
+        """As a client does: what is too busy says when to come back. A machine may be that busy."""
+        answer = self._post(body)
+        for _ in range(RETRIES):
+            status, headers, _content = answer
+            if status != 503 or "retry-after" not in headers:
+                break
+            self._findings.count("asked to come back")
+            time.sleep(min(float(headers["retry-after"]), RETRY_AFTER_S))
+            answer = self._post(body)
+        return answer
 
     def _post(self, body: Body) -> Answer:
         if self._connection is None:
