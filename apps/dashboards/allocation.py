@@ -61,10 +61,12 @@ def read_allocation(
     drawn: int,
     compared: bool = True,
     belongs_to: Mapping[str, str] | None = None,
+    rows: Sequence[SpendRow] | None = None,
 ) -> Allocation:
     """Who the money was spent on; `compared` reads the period before too. `belongs_to` sums payers
-    into others: by their key in small letters, the key they count for."""
-    rows = read_period(period, zone, (payer, "model", "kind"), filters)
+    into others: by their key in small letters, the key they count for. `rows` of the period, with
+    payer, model and kind, are read where they are not given."""
+    rows = read_period(period, zone, (payer, "model", "kind"), filters) if rows is None else rows
     names = Names()
     name = names.customer if payer == "customer" else names.department
     remark = names.tier if payer == "customer" else names.parent_department
@@ -106,13 +108,14 @@ class Payers:
     title: str
 
 
-def read_departments(period: Period, zone: ZoneInfo) -> Payers:
+def tell_departments(rows: Sequence[SpendRow], before_rows: Sequence[SpendRow]) -> Payers:
+    """From rows of a period and of the time before it, each with its department."""
+
     def row_payer(row: SpendRow) -> str | None:
         return row.labels["department"]
 
     names = Names()
-    sums = sum_by(read_period(period, zone, ("department",), {}), row_payer)
-    before = sum_by(read_before(period, zone, ("department",), {}), row_payer)
+    sums, before = sum_by(rows, row_payer), sum_by(before_rows, row_payer)
     made = lines(sums, before, names.department)
     return Payers(
         lines=[PayerLine(line, names.parent_department(line.key)) for line in made],

@@ -6,10 +6,11 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from apps.dashboards import figures, sentences
-from apps.dashboards.allocation import Allocation, Payers, read_allocation, read_departments
+from apps.dashboards.allocation import Allocation, Payers, read_allocation, tell_departments
 from apps.dashboards.anomaly_words import waiting_sentence
 from apps.dashboards.breakdown import Sums, relative_change, total
 from apps.dashboards.model_spend import SpendByModel, read_spend_by_model
+from apps.dashboards.overview_now import Attention, Live, read_attention, read_live
 from apps.dashboards.periods import (
     Period,
     local_midnight,
@@ -62,13 +63,20 @@ class Overview:
     customers: Allocation
     departments: Payers
     why: Why | None
+    live: Live
+    attention: Attention
 
 
 def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
     period = read_period(slug, zone, now)
     is_month = period.slug == "month"
     forecast = read_forecast({}, now=now)
-    models = read_spend_by_model(period, zone, now, {}, forecast=forecast if is_month else None)
+    # Read once for several parts of the page: each of these reads sums a whole month of rollups.
+    payers = read_rows(period, zone, ("customer", "department", "model", "kind"), {})
+    before_rows = read_before(period, zone, ("department", "model", "kind", "backend"), {})
+    models = read_spend_by_model(
+        period, zone, now, {}, forecast=forecast if is_month else None, before_rows=before_rows
+    )
     month = _month_cards(period, models, forecast, zone, now)
     today = _today(zone, now)
     return Overview(
@@ -87,10 +95,12 @@ def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
         spark=figures.spark(today.running, today.usual_running),
         models=models,
         customers=read_allocation(
-            "customer", period, zone, {}, drawn=CUSTOMERS_DRAWN, compared=False
+            "customer", period, zone, {}, drawn=CUSTOMERS_DRAWN, compared=False, rows=payers
         ),
-        departments=read_departments(period, zone),
+        departments=tell_departments(payers, before_rows),
         why=read_why(models.rows, models.before_rows, period=period, at=period.end),
+        live=read_live(now),
+        attention=read_attention(zone, now),
     )
 
 
