@@ -46,7 +46,7 @@ from django.db import connections  # noqa: E402
 
 from apps.tenants.scoping import tenant_scope  # noqa: E402
 from apps.tenants.services import create_tenant, issue_api_key  # noqa: E402
-from costboard.demo.children import beat, web, worker  # noqa: E402
+from costboard.demo.children import beat, web, workers  # noqa: E402
 from costboard.embedded import EmbeddedServices, default_data_dir  # noqa: E402
 from costboard.processes import processes_in, spawn  # noqa: E402
 from costboard.supervisor import ChildSpec  # noqa: E402
@@ -107,7 +107,7 @@ def running(*, with_worker: bool = False) -> Iterator[Installation]:
             process = stack.enter_context(_child(spec, folder))
             _wait_until_ready(port)
             if with_worker:
-                for spec in (worker(port), beat(folder)):
+                for spec in (*workers(port), beat(folder)):
                     stack.enter_context(_child(spec, folder))
             stack.callback(connections.close_all)
             yield Installation(port, tenant_id, secret, process.pid)

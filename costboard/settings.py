@@ -23,6 +23,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from kombu import Exchange, Queue
 from psycopg.conninfo import conninfo_to_dict
 
 from apps.tenants.patience import PatientConnection
@@ -143,6 +144,20 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_TIMEZONE = "UTC"
+# What must be done within seconds has a queue of its own, and workers that take nothing else
+# (--queues prompt): who visits tenants for minutes must not stand before it. A worker that is
+# told no queue takes both.
+CELERY_TASK_DEFAULT_QUEUE = "slow"
+CELERY_TASK_QUEUES = [Queue(q, Exchange(q), routing_key=q) for q in ("prompt", "slow")]
+CELERY_TASK_ROUTES = {
+    task: {"queue": "prompt"}
+    for task in (
+        "apps.usage.tasks.roll_up_pending_usage",
+        "apps.budgets.tasks.keep_counters",
+        "apps.budgets.tasks.tell_thresholds",
+        "apps.alerts.tasks.deliver_alerts",
+    )
+}
 CELERY_BEAT_SCHEDULE = {
     # Expires: a beat that found no worker must not leave a pile behind for the next one.
     "roll-up-pending-usage": {

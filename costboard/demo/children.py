@@ -1,4 +1,4 @@
-"""The processes of a running demo: web, Celery worker and beat, live stream."""
+"""The processes of a running demo: web, Celery workers and beat, live stream."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ WEB_KILL_AFTER_SECONDS = 4
 
 def demo_children(data_dir: Path, port: int, *, live: bool) -> list[ChildSpec]:
     """In the order in which they start; they stop the other way round."""
-    children = [web(port), worker(port), beat(data_dir)]
+    children = [web(port), *workers(port), beat(data_dir)]
     return [*children, live_stream(port)] if live else children
 
 
@@ -33,13 +33,19 @@ def web(port: int) -> ChildSpec:
     )
 
 
-def worker(port: int) -> ChildSpec:
+def workers(port: int) -> list[ChildSpec]:
+    """One for what must not wait, one for what takes its time."""
+    return [_worker(port, queue) for queue in ("prompt", "slow")]
+
+
+def _worker(port: int, queue: str) -> ChildSpec:
     """It sends alerts, whose links lead to this web server unless the operator says otherwise."""
     url = os.environ.get("COSTBOARD_URL") or f"http://{HOST}:{port}"
     return ChildSpec(
-        "worker",
+        f"worker-{queue}",
         [
             *_celery("worker"),
+            *("--queues", queue, "--hostname", f"{queue}@%h"),
             *("--pool", "threads", "--concurrency", "2"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),
             *("--loglevel", "WARNING"),
