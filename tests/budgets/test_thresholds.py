@@ -21,10 +21,12 @@ from apps.budgets.thresholds import check_thresholds
 from apps.pricing.services import change_rate
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
+from apps.tenants.services import create_department
 from tests.budgets.asks import make_budget
 from tests.conftest import Key, native_event, roll_up
-from tests.usage.repricing_steps import own_rate
+from tests.usage.repricing_steps import own_rate, undo
 from tests.usage.repricing_steps import reprice as reprice_all
+from tests.usage.test_reattribution import move, scope
 
 Post = Callable[..., dict[str, Any]]
 TEN = {"input_tokens": 1_000_000, "output_tokens": 0}
@@ -299,3 +301,49 @@ def test_the_workers_tasks_project_and_tell(tenant: TenantInfo, spend: Any) -> N
     project_budgets()
     tell_thresholds()
     assert sorted(told(tenant)) == [("actual", "50"), ("projected", "60")]
+
+
+def test_what_is_taken_back_and_comes_again_tells_nothing_new(
+    tenant: TenantInfo, key: Key, spend: Any, rate: int
+) -> None:
+    """Moved out of a department and back, repriced and undone: told on the way up alone."""
+    with tenant_scope(tenant.id):
+        for code in ("ops", "eng"):
+            create_department(code=code, name=code, now=datetime.now(UTC))
+    budget(tenant, scope={"department": "ops"})
+    budget(tenant, scope={"department": "eng"})
+    spend(6, department="ops")
+    assert look(tenant) == 1
+    move(key, scope({"department": "ops"}, department="eng"))
+    assert look(tenant) == 1
+    move(key, scope({"department": "eng"}, department="ops"))
+    assert look(tenant) == 0
+    with tenant_scope(tenant.id):
+        change_rate(
+            rate_id=rate,
+            price_usd_per_mtok=Decimal("14"),
+            effective_from=datetime(2020, 1, 1, tzinfo=UTC),
+            actor="test",
+            now=datetime.now(UTC),
+        )
+    run = reprice_all(key)
+    assert look(tenant) == 1
+    undo(key, run.id)
+    assert look(tenant) == 0
+    reprice_all(key)
+    assert look(tenant) == 0
+    told_of = [("actual", "50"), ("actual", "50"), ("actual", "80")]
+    assert sorted(told(tenant)) == told_of
+
+
+def test_a_move_that_was_taken_back_before_anybody_looked_is_told(
+    tenant: TenantInfo, key: Key, spend: Any
+) -> None:
+    with tenant_scope(tenant.id):
+        for code in ("ops", "eng"):
+            create_department(code=code, name=code, now=datetime.now(UTC))
+    budget(tenant, scope={"department": "eng"}, thresholds=[Decimal(50)])
+    spend(6, department="ops")
+    undo(key, move(key, scope({"department": "ops"}, department="eng")).id)
+    assert look(tenant) == 1
+    assert look(tenant) == 0
