@@ -7,19 +7,17 @@ from typing import Any, Final
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.safestring import SafeString
 from django_htmx.http import HttpResponseClientRedirect
 
-from apps.budgets.core.amounts import Unit
 from apps.budgets.errors import InvalidBudgetInput
 from apps.budgets.services import add_top_up, archive_budget, change_amount, change_budget
 from apps.budgets.status import (
-    BudgetHistory,
     BudgetStatus,
     find_status,
     list_crossings,
     read_history,
 )
+from apps.dashboards.archived_budget import change_lines, show_archived, top_up_lines
 from apps.dashboards.budget_figures import burn_up
 from apps.dashboards.budget_form import (
     Given,
@@ -34,9 +32,6 @@ from apps.dashboards.budget_form import (
     top_up_fields,
 )
 from apps.dashboards.budget_words import (
-    ACTION_WORDS,
-    bare,
-    change_words,
     day_and_time,
     day_of,
     status_answer,
@@ -48,27 +43,6 @@ from apps.tenants.scoping import tenant_scope
 
 REFRESH_MS: Final = 10_000
 MAX_ID: Final = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeLine:
-    """One change: when, what, by whom, why."""
-
-    at: str
-    what: str
-    words: str
-    actor: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class TopUpLine:
-    amount: SafeString
-    begins: str
-    ends: str
-    is_standing: bool
-    actor: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +106,19 @@ def top_up_one(request: HttpRequest, budget_id: int) -> HttpResponse:
 
 @changing
 def archive_one(request: PageRequest) -> HttpResponse:
-    """End a budget for good; its history stays."""
+    """End a budget for good; its page says so from then on."""
     number = request.POST.get("budget_id", "")
     budget_id = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else 0
     try:
-        archive_budget(budget_id, actor=request.user.get_username(), now=request.now)
+        archive_budget(
+            budget_id,
+            actor=request.user.get_username(),
+            reason=request.POST.get("reason", ""),
+            now=request.now,
+        )
     except InvalidBudgetInput as error:
         raise Http404 from error
-    there = reverse("budgets")
+    there = reverse("budget", args=[budget_id])
     return HttpResponseClientRedirect(there) if request.htmx else HttpResponseRedirect(there)
 
 
@@ -172,7 +151,9 @@ def _show(
     try:
         found = find_status(min(budget_id, MAX_ID), now=request.now)
     except InvalidBudgetInput as error:
-        raise Http404 from error
+        if request.method != "GET":
+            raise Http404 from error
+        return show_archived(request, min(budget_id, MAX_ID))
     context = _context(request, found) | {"said": said, "form": form, "errors": errors or {}}
     today = request.tenant.local_date(request.now)
     changed = (given or {}, errors or {}) if form == "change" else ({}, {})
@@ -196,8 +177,8 @@ def _context(request: PageRequest, status: BudgetStatus) -> dict[str, Any]:
         "drawn": burn_up(status, request.tenant.local_date(request.now)),
         "thresholds": _thresholds(request, status),
         "history": history,
-        "changes": _changes(request, history, unit),
-        "top_ups": _top_ups(request, history, unit),
+        "changes": change_lines(request, history, unit),
+        "top_ups": top_up_lines(request, history, unit),
         "period": day_of(status.standing.period.start, request.tenant.zone),
         "tabs": budget_tabs(""),
         "parts": "#answer,#budget-cards,#budget-head,#budget-data,#budget-numbers,#thresholds-part",
@@ -226,31 +207,3 @@ def _thresholds(request: PageRequest, status: BudgetStatus) -> list[ThresholdLin
             for percent in thresholds
         ]
     return lines
-
-
-def _changes(request: PageRequest, history: BudgetHistory, unit: Unit) -> list[ChangeLine]:
-    return [
-        ChangeLine(
-            at=day_and_time(change.at, request.tenant.zone),
-            what=ACTION_WORDS.get(change.action, change.action),
-            words=change_words(change.action, change.before, change.after, unit),
-            actor=change.actor,
-            reason=str((change.after or {}).get("reason", "")),
-        )
-        for change in history.changes
-    ]
-
-
-def _top_ups(request: PageRequest, history: BudgetHistory, unit: Unit) -> list[TopUpLine]:
-    zone, now = request.tenant.zone, request.now
-    return [
-        TopUpLine(
-            amount=bare(top_up.amount, unit),
-            begins=day_and_time(top_up.starts_at, zone),
-            ends=day_and_time(top_up.ends_at, zone),
-            is_standing=top_up.starts_at <= now < top_up.ends_at,
-            actor=top_up.actor,
-            reason=top_up.reason,
-        )
-        for top_up in history.top_ups
-    ]

@@ -185,6 +185,7 @@ def change_words(action: str, before: object, after: object, unit: Unit) -> str:
     return "; ".join(
         f"{capitalised(name).replace('_', ' ')}: {_plainly(old.get(name))} → {_plainly(value)}"
         for name, value in new.items()
+        if name != "reason"
     )
 
 

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from apps.budgets.errors import InvalidBudgetInput
 from apps.budgets.services import create_budget
-from apps.budgets.status import BudgetStatus, read_statuses
+from apps.budgets.status import BudgetStatus, list_archived, read_statuses
 from apps.dashboards.budget_figures import BurnUp, burn_up
 from apps.dashboards.budget_form import Given, error_at, new_fields, read_given, read_new
 from apps.dashboards.budget_words import (
@@ -21,6 +21,7 @@ from apps.dashboards.budget_words import (
     PERIOD_WORDS,
     UNIT_WORDS,
     bare,
+    day_and_time,
     finding,
     list_answer,
     pace_words,
@@ -33,6 +34,7 @@ from apps.dashboards.ticks import short_day
 from apps.tenants.selectors import list_customers, list_departments
 
 DRAWN: Final = 4
+MOST_ARCHIVED: Final = 50
 REFRESH_MS: Final = 10_000
 
 
@@ -48,6 +50,7 @@ class BudgetRow:
     amount: SafeString
     spent: SafeString
     held: SafeString
+    leased: SafeString | None
     left: SafeString
     spent_share: Decimal | None
     elapsed: Decimal
@@ -96,9 +99,14 @@ def add_budget(request: PageRequest) -> HttpResponse:
 
 def budget_rows(statuses: Iterable[BudgetStatus]) -> list[BudgetRow]:
     """Budgets by the names that people use."""
-    names = {("department", d.code): d.name for d in list_departments()}
-    names |= {("customer", c.external_id): c.name for c in list_customers()}
+    names = scope_names()
     return [_row(status, names) for status in statuses]
+
+
+def scope_names() -> dict[tuple[str, str], str]:
+    """What people call what scopes name, by (field, value)."""
+    names = {("department", d.code): d.name for d in list_departments()}
+    return names | {("customer", c.external_id): c.name for c in list_customers()}
 
 
 def _row(status: BudgetStatus, names: dict[tuple[str, str], str]) -> BudgetRow:
@@ -113,6 +121,7 @@ def _row(status: BudgetStatus, names: dict[tuple[str, str], str]) -> BudgetRow:
         amount=bare(standing.amount, terms.unit),
         spent=bare(standing.spent, terms.unit),
         held=bare(standing.held, terms.unit),
+        leased=bare(status.leased, terms.unit) if status.leased else None,
         left=bare(standing.left, terms.unit),
         spent_share=status.spent_share,
         elapsed=status.elapsed,
@@ -166,6 +175,7 @@ def _context(request: PageRequest, given: Given, errors: Given) -> dict[str, Any
         "rows": rows,
         "cards": cards,
         "answer": list_answer(statuses),
+        "archived": _archived(request),
         "fields": new_fields(given, errors, {}),
         "errors": errors,
         "tabs": budget_tabs("budgets"),
@@ -174,6 +184,14 @@ def _context(request: PageRequest, given: Given, errors: Given) -> dict[str, Any
         "live_url": request.path,
         "tenant": request.tenant,
     }
+
+
+def _archived(request: PageRequest) -> list[tuple[int, str, str]]:
+    """(id, name, since when) of those ended last."""
+    return [
+        (one.terms.id, one.terms.name, day_and_time(one.archived_at, request.tenant.zone))
+        for one in list_archived()[:MOST_ARCHIVED]
+    ]
 
 
 def budget_tabs(here: str) -> list[Chip]:

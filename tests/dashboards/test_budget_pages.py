@@ -191,13 +191,25 @@ def test_a_top_up_counts_through_its_last_day(tenant: TenantInfo, sign_in: SignI
     assert "Say why" in text(missing, 422)
 
 
-def test_archiving_leads_back_to_the_list(tenant: TenantInfo, sign_in: SignIn) -> None:
-    budget_id = make_budget(tenant.id, "10")
+def test_an_archived_budget_keeps_its_page_and_counts_nowhere(
+    tenant: TenantInfo, make_tenant: MakeTenant, sign_in: SignIn
+) -> None:
+    budget_id = make_budget(tenant.id, "10", name="The old one")
     admin = sign_in("admin")
-    answer = admin.post("/budgets/archive", {"budget_id": budget_id})
-    assert (answer.status_code, answer["Location"]) == (302, "/budgets")
-    assert admin.get(f"/budgets/{budget_id}").status_code == 404
-    assert admin.post("/budgets/archive", {"budget_id": budget_id}).status_code == 404
+    ending = {"budget_id": budget_id, "reason": "the project is over"}
+    answer = admin.post("/budgets/archive", ending)
+    assert (answer.status_code, answer["Location"]) == (302, f"/budgets/{budget_id}")
+    html = words(text(sign_in("viewer").get(f"/budgets/{budget_id}")))
+    assert "It was archived on" in html
+    assert re.search(r"by admin-\S+@example.org: the project is over\. Since then", html)
+    assert "10.00 USD, a month, for everything. At its limit it refuses." in html
+    assert admin.post("/budgets/archive", ending).status_code == 404
+    assert admin.post(f"/budgets/{budget_id}/top-up", {"amount": "1"}).status_code == 404
+    listed = text(admin.get("/budgets"))
+    assert "Nothing is budgeted yet" in words(listed)
+    assert f'<a href="/budgets/{budget_id}">The old one</a>' in listed
+    other = make_tenant()
+    assert sign_in("admin", other.id).get(f"/budgets/{budget_id}").status_code == 404
 
 
 def test_viewers_see_and_change_nothing(tenant: TenantInfo, sign_in: SignIn) -> None:
