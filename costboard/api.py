@@ -11,6 +11,7 @@ from ninja.errors import HttpError, ValidationError
 
 from apps.alerts.api import router as alerts_router
 from apps.budgets.api import router as budgets_router
+from apps.budgets.leases_api import router as leases_router
 from apps.budgets.reservations_api import router as reservations_router
 from apps.budgets.statements_api import router as statements_router
 from apps.insights.anomalies_api import router as anomalies_router
@@ -52,6 +53,7 @@ api.add_router("/api/v1", attribution_router)
 api.add_router("/api/v1", cloudevents_router)
 # Before "/budgets/{id}", which would take its addresses.
 api.add_router("/api/v1", reservations_router)
+api.add_router("/api/v1", leases_router)
 api.add_router("/api/v1", budgets_router)
 api.add_router("/api/v1", statements_router)
 api.add_router("/api/v1", routing_router)

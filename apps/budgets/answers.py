@@ -33,7 +33,8 @@ class BudgetOut(Schema):
     `held` is set aside by open reservations, `left` may still be. `elapsed` is the share of the
     period that is over and `pace` spent against even spending (1 is on pace). `runs_out_on` is the
     local day on which the amount is used up as projected, `runs_out_earliest` at the high end.
-    `reserved` of `spent` had been reserved, `unreserved` had not. `is_live`: read from the counters
+    `reserved` of `spent` had been reserved, `unreserved` had not; `leased` of `held` routers may
+    spend without asking. `is_live`: read from the counters
     that reservations use; else from the ledger.
     """
 
@@ -65,6 +66,7 @@ class BudgetOut(Schema):
     reserved: str
     unreserved: str
     reserved_share: str | None
+    leased: str
     is_live: bool
     created_at: datetime
 
@@ -99,6 +101,7 @@ def budget_out(status: BudgetStatus) -> BudgetOut:
         reserved=plain_decimal(status.reserved),
         unreserved=plain_decimal(status.unreserved),
         reserved_share=_ratio(status.reserved_share) if status.reserved_share is not None else None,
+        leased=plain_decimal(status.leased),
         is_live=standing.is_live,
         created_at=terms.created_at,
         **figures,

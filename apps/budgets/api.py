@@ -103,6 +103,10 @@ class BudgetsQuery(Schema):
     limit: Annotated[int, Field(ge=1, le=MAX_ROWS)] = MAX_ROWS
 
 
+class ArchiveQuery(Schema):
+    reason: Reason = ""
+
+
 class AmountOut(Schema):
     amount: str
     effective_from: datetime
@@ -211,10 +215,12 @@ def patch_budget(request: ApiRequest, budget_id: BudgetId, body: BudgetChangeIn)
 
 
 @router.delete("/budgets/{budget_id}", auth=KeyAuth("manage"), response={204: None})
-def delete_budget(request: ApiRequest, budget_id: BudgetId) -> HttpResponse:
-    """Archive it: it counts and refuses no more. Its history stays."""
+def delete_budget(
+    request: ApiRequest, budget_id: BudgetId, query: Query[ArchiveQuery]
+) -> HttpResponse:
+    """Archive it: it counts and refuses no more. Its history stays, with the reason."""
     with changing(request):
-        archive_budget(budget_id, actor=actor_of(request), now=timezone.now())
+        archive_budget(budget_id, actor=actor_of(request), reason=query.reason, now=timezone.now())
     return HttpResponse(status=204)
 
 

@@ -22,9 +22,9 @@ from apps.budgets.core.statements import (
     make_statements,
 )
 from apps.budgets.errors import InvalidBudgetInput
-from apps.budgets.models import MonthClosing, ReportedSpend, Statement
 from apps.budgets.sharing import list_rules
 from apps.budgets.statement_bodies import StatementInfo, read_body, tell_statements, write_body
+from apps.budgets.statement_models import MonthClosing, ReportedSpend, Statement
 from apps.pricing.core.sharing import exact_sum
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo, get_tenant, list_customers, list_departments

@@ -1,9 +1,10 @@
 """What counters are asked and what they answer. Part of services."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from apps.budgets.core.amounts import Unit
 from apps.budgets.core.periods import Period
 
 
@@ -95,6 +96,31 @@ class Wanted:
     amounts: Sequence[tuple[CounterId, int]]
     expires_at: datetime
     ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseWanted:
+    """A lease: counters by unit, and the most that is wanted of each unit (None: as much as there
+    is). `routers` share `share_percent` of what is left, while over `floor_percent` of a limit is.
+    """
+
+    lease_id: str
+    request_id: str
+    router_id: int
+    counters: Sequence[tuple[CounterId, Unit]]
+    most: Mapping[Unit, int | None]
+    routers: int
+    share_percent: int
+    floor_percent: int
+    expires_at: datetime
+    ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """What was set aside, in counts of each unit; None where no cap bounds it."""
+
+    counts: Mapping[Unit, int | None]
 
 
 @dataclass(frozen=True, slots=True)

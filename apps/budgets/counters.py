@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 import redis
@@ -41,26 +42,18 @@ from apps.budgets.counter_types import (
 )
 
 LUA: Final = Path(__file__).parent / "lua"
-SCRIPTS: Final = (
-    "reserve",
-    "end_hold",
-    "recount",
-    "apply",
-    "folded",
-    "warm",
-    "fill",
-    "restore_hold",
-    "limit",
-)
+SHARED: Final = "counter"  # put before every other
 TIMEOUT_S: Final = 1.0
+NO_TAKES: Final[Mapping[str, Mapping[CounterId, int]]] = MappingProxyType({})
 
 
 class _Scripts:
     """The scripts' text and names."""
 
     def __init__(self) -> None:
-        shared = (LUA / "counter.lua").read_text()
-        self.text = {name: shared + (LUA / f"{name}.lua").read_text() for name in SCRIPTS}
+        texts = {path.stem: path.read_text() for path in sorted(LUA.glob("*.lua"))}
+        shared = texts.pop(SHARED)
+        self.text = {name: shared + text for name, text in texts.items()}
         self.sha = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
             for name, text in self.text.items()
@@ -134,10 +127,10 @@ class Counters:
     ) -> bool:
         """Free what is held; `counted` is spent in place of a charge that may come. False: it had
         ended before."""
-        answer = self._run(
+        answer = self.run(
             "end_hold",
             ["expiry", f"hold:{decision_id}", f"counted:{decision_id}", "ended"],
-            [decision_id, self._parts(counted), max(ttl_ms, 1)],
+            [decision_id, self.parts_text(counted), max(ttl_ms, 1)],
         )
         return bool(answer[0] == "ended")
 
@@ -145,10 +138,10 @@ class Counters:
         self, decision_id: str, counted: Iterable[tuple[CounterId, int]], *, ttl_ms: int
     ) -> None:
         """Change what is spent in place of an ended hold's charge."""
-        self._run(
+        self.run(
             "recount",
             [f"counted:{decision_id}", "ended"],
-            [decision_id, self._parts(counted), max(ttl_ms, 1)],
+            [decision_id, self.parts_text(counted), max(ttl_ms, 1)],
         )
 
     def apply(
@@ -156,13 +149,24 @@ class Counters:
         commit_number: int,
         decision_ids: Sequence[str],
         amounts: Mapping[CounterId, Amount],
+        takes: Mapping[str, Mapping[CounterId, int]] = NO_TAKES,
     ) -> bool:
-        """Count a commit and end the holds it settles; False if it was counted before."""
-        ends = [f"{kind}:{d}" for d in decision_ids for kind in ("hold", "counted")]
-        answer = self._run(
+        """Count a commit, end the holds it settles and take from leases what it spent under them;
+        False if it was counted before."""
+        ids = (*decision_ids, *takes)
+        ends = [f"{kind}:{each}" for each in ids for kind in ("hold", "counted")]
+        taken = [self.parts_text(counts.items()) for counts in takes.values()]
+        answer = self.run(
             "apply",
             ["expiry", "applied", "folded", "ended", *ends],
-            [commit_number, len(decision_ids), *decision_ids, *(map(str, amounts.values()))],
+            [
+                commit_number,
+                len(decision_ids),
+                len(takes),
+                *ids,
+                *taken,
+                *map(str, amounts.values()),
+            ],
             counters=list(amounts),
         )
         return bool(answer[0] == "applied")
@@ -172,7 +176,7 @@ class Counters:
     ) -> None:
         """Commits that left the queue: they will not be asked about again, but by a late ingest."""
         times = [_milliseconds(now), _milliseconds(forget_before)]
-        self._run("folded", ["applied", "folded"], [*times, *commit_numbers])
+        self.run("folded", ["applied", "folded"], [*times, *commit_numbers])
 
     def begin_filling(self, counters: Sequence[CounterId]) -> None:
         """Open counters: from now on they count what comes."""
@@ -181,12 +185,12 @@ class Counters:
         pipeline.hset(ended, "-", "")
         pipeline.expire(ended, 600)
         _answered(pipeline.execute)
-        self._run("warm", [], [], counters=counters)
+        self.run("warm", [], [], counters=counters)
 
     def fill(self, fillings: Mapping[CounterId, Filling], seen: Sequence[int]) -> None:
         """Fill opened counters from a snapshot that saw these commits of the queue."""
         lines = [f"{f.limit} {int(f.is_cap)} {f.spent} {f.ttl_ms}" for f in fillings.values()]
-        self._run("fill", [], [*lines, *seen], counters=list(fillings))
+        self.run("fill", [], [*lines, *seen], counters=list(fillings))
 
     def end_filling(self) -> None:
         _answered(lambda: client().delete(f"{self._prefix}ended"))
@@ -202,7 +206,7 @@ class Counters:
         parts: Iterable[tuple[CounterId, int]],
     ) -> None:
         """Put back a hold of the journal, or what is counted in place of its charge."""
-        self._run(
+        self.run(
             "restore_hold",
             [
                 "expiry",
@@ -216,14 +220,14 @@ class Counters:
                 max(ttl_ms, 1),
                 decision_id,
                 "held" if is_held else "counted",
-                self._parts(parts),
+                self.parts_text(parts),
             ],
         )
 
     def set_limits(self, limits: Mapping[CounterId, tuple[int, bool]]) -> None:
         """What counters allow, and whether they are caps."""
         lines = [f"{limit} {int(is_cap)}" for limit, is_cap in limits.values()]
-        self._run("limit", [], lines, counters=list(limits))
+        self.run("limit", [], lines, counters=list(limits))
 
     def balances(self, counters: Sequence[CounterId]) -> dict[CounterId, Balance]:
         """How counters stand; one that is not there is left out."""
@@ -274,10 +278,10 @@ class Counters:
     def _key(self, counter: CounterId) -> str:
         return f"{self._prefix}c:{counter.budget_id}:{int(counter.period_start.timestamp())}"
 
-    def _parts(self, parts: Iterable[tuple[CounterId, int]]) -> str:
+    def parts_text(self, parts: Iterable[tuple[CounterId, int]]) -> str:
         return "\n".join(f"{self._key(counter)} {number}" for counter, number in parts)
 
-    def _run(
+    def run(
         self,
         script: str,
         keys: Sequence[str],
@@ -367,7 +371,7 @@ def _load_scripts(connection: redis.Redis) -> None:
 
 
 def _answered(ask: Any) -> Any:
-    """What Redis answered, or that there is nothing to trust, or that it did not answer."""
+    """What Redis answered; raises that there is nothing to trust, or that it did not answer."""
     try:
         return ask()
     except NoScriptError as error:

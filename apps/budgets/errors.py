@@ -32,6 +32,14 @@ class BudgetRefused(Exception):
         self.broken = tuple(broken)
 
 
+class LeaseRefused(Exception):
+    """Too little is left of these caps, or of the router's share of them, for a lease."""
+
+    def __init__(self, caps: Sequence[CapBroken]) -> None:
+        super().__init__(f"{len(caps)} caps have too little left for a lease")
+        self.caps = tuple(caps)
+
+
 class BudgetsUnknown(Exception):
     """The counters cannot be had, and the tenant lets nothing run meanwhile."""
 

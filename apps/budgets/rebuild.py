@@ -17,12 +17,15 @@ from typing import Final
 from django.db.models import Q
 
 from apps.budgets.book import BudgetBook, budget_book, forget_book, live_periods
-from apps.budgets.core.amounts import carried_over, to_count
+from apps.budgets.core.amounts import to_count
 from apps.budgets.core.periods import Period
 from apps.budgets.counter_types import CounterId, CountersLost, CountersUnreachable, Filling
 from apps.budgets.counters import Counters, begin_epoch, find_counters
+from apps.budgets.inheritance import read_inherited
+from apps.budgets.lease_counters import forget_takes, restore_lease
 from apps.budgets.models import Hold
 from apps.budgets.spent import (
+    Queued,
     count_commits,
     exact_amount,
     read_parts,
@@ -30,13 +33,11 @@ from apps.budgets.spent import (
     read_spent,
 )
 from apps.tenants.scoping import tenant_scope
-from apps.usage.commits import CommitCharge, list_pending_commits
+from apps.usage.commits import list_pending_commits
 from apps.usage.services import fold_pending, hold_folds
 
 # A counter outlives its period: late charges and holds admitted near its end still count there.
 KEPT_AFTER: Final = timedelta(days=8)
-# How far back unspent money is inherited from.
-ROLLOVER_PERIODS: Final = 36
 MAX_FOLDS: Final = 1000
 
 PAUSE_S: Final = 0.5
@@ -129,28 +130,14 @@ def read_limits(
     book: BudgetBook, periods: Iterable[tuple[int, Period]], *, now: datetime
 ) -> list[tuple[CounterId, int]]:
     """What each budget's period allows, with what it inherited, in counts."""
+    wanted = list(periods)
+    inherited = read_inherited(book, wanted, now=now)
     limits = []
-    for budget_id, period in periods:
-        terms = book.budgets[budget_id]
-        allowed = terms.allowed(period, now) + read_inheritance(book, budget_id, period, now=now)
-        limits.append((CounterId.of(budget_id, period), to_count(allowed, terms.unit)))
+    for budget_id, period in wanted:
+        terms, counter = book.budgets[budget_id], CounterId.of(budget_id, period)
+        allowed = terms.allowed(period, now) + inherited.get(counter, Decimal(0))
+        limits.append((counter, to_count(allowed, terms.unit)))
     return limits
-
-
-def read_inheritance(book: BudgetBook, budget_id: int, period: Period, *, now: datetime) -> Decimal:
-    """What a budget with rollover was left by its periods before this one, from its first on. A
-    period that has not begun inherits nothing yet: what it follows is still being spent."""
-    terms = book.budgets[budget_id]
-    if not terms.rollover or now < period.start:
-        return Decimal(0)
-    before: list[Period] = []
-    earlier = terms.calendar.before(period)
-    while len(before) < ROLLOVER_PERIODS and earlier.end > terms.created_at:
-        before.append(earlier)
-        earlier = terms.calendar.before(earlier)
-    before.reverse()
-    spent = read_spent(book, [(budget_id, p) for p in before])
-    return carried_over((terms.allowed(p, now), spent[CounterId.of(budget_id, p)]) for p in before)
 
 
 def _drain(tenant_id: int, *, now: datetime) -> None:
@@ -184,12 +171,14 @@ def _fill(
     queue = list_pending_commits()
     pending = read_pending_charges(queue)
     # Nobody may count these again later: the counters that are filled have them from here on.
-    for counts in count_commits(book, pending):
-        counters.apply(counts.commit_number, counts.decision_ids, counts.amounts)
+    queued = count_commits(book, pending)
+    for counts in queued:
+        counters.apply(counts.commit_number, counts.decision_ids, counts.amounts, counts.takes)
     spent = read_spent(book, periods, pending)
     limits = dict(read_limits(book, periods, now=now))
     if restore:
-        _restore_holds(counters, pending, now=now)
+        forget_takes(counters, ((each.commit_number, of) for each in queued for of in each.takes))
+        _restore_holds(counters, Queued.of(queued), now=now)
     counters.fill(
         {
             counter: Filling(
@@ -205,17 +194,30 @@ def _fill(
     counters.end_filling()
 
 
-def _restore_holds(counters: Counters, pending: Sequence[CommitCharge], *, now: datetime) -> None:
+def _restore_holds(counters: Counters, queued: Queued, *, now: datetime) -> None:
     """Put back what the journal says is held, or counted in place of a charge; not what the queue
-    is about to settle."""
-    settled = {charge.decision_id for charge in pending if charge.decision_id}
+    is about to settle or claim."""
     rows = Hold.objects.filter(Q(state="open") | Q(counted_parts__isnull=False))
     for hold in rows.order_by("id").iterator(chunk_size=2000):
-        if str(hold.decision_id) in settled:
+        decision_id = str(hold.decision_id)
+        if decision_id in queued.settled:
             continue
         is_held = hold.state == "open"
+        if hold.router_id is not None:
+            left = hold.left_parts if is_held else hold.counted_parts
+            restore_lease(
+                counters,
+                lease_id=decision_id,
+                request_id=hold.request_id,
+                router_id=hold.router_id,
+                expires_at=hold.expires_at,
+                ttl_ms=counted_ttl_ms(hold.expires_at, now),
+                is_held=is_held,
+                parts=queued.unclaimed(decision_id, read_parts(left or ())),
+            )
+            continue
         counters.restore(
-            decision_id=str(hold.decision_id),
+            decision_id=decision_id,
             request_id=hold.request_id,
             expires_at=hold.expires_at,
             ttl_ms=counted_ttl_ms(hold.expires_at, now),
@@ -241,7 +243,6 @@ __all__ = [
     "forget_counters",
     "look_for_counters",
     "prepare_counters",
-    "read_inheritance",
     "read_limits",
     "rebuild",
     "refresh_limits",

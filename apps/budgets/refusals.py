@@ -1,7 +1,8 @@
 """Why nothing could be set aside, as the API answers it."""
 
 from apps.budgets.core.amounts import from_count
-from apps.budgets.errors import BudgetRefused, CapBroken
+from apps.budgets.errors import BudgetRefused, CapBroken, LeaseRefused
+from apps.budgets.leases import FLOOR_PERCENT, SHARE_PERCENT
 from apps.budgets.selectors import ScopeNames
 from apps.insights.guard import Suspended
 from apps.pricing.core.money import plain_decimal
@@ -21,6 +22,20 @@ def refused_problem(tenant_id: int, error: BudgetRefused) -> Problem:
         f" {first['spent']} spent, {first['held']} held); no other candidate fits its caps"
     )
     return Problem(402, "budget_exceeded", detail, caps=caps)
+
+
+def lease_refused_problem(tenant_id: int, error: LeaseRefused) -> Problem:
+    """402 with the caps of which too little is left for a lease."""
+    with tenant_scope(tenant_id):
+        names = ScopeNames()
+        caps = [_cap(broken, names.of(broken.terms.scope)) for broken in error.caps]
+    first = caps[0]
+    detail = (
+        f"{first['left']} of {first['limit']} {first['unit']} are left of {first['name']}: under"
+        f" {FLOOR_PERCENT}% of it, or this router has its share of"
+        f" {SHARE_PERCENT}% of what is left; reserve each request by itself"
+    )
+    return Problem(402, "lease_refused", detail, caps=caps)
 
 
 def unknown_problem() -> Problem:

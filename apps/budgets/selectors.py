@@ -135,8 +135,9 @@ def read_standings(*, now: datetime) -> list[BudgetStanding]:
 def _held_in_journal(periods: Iterable[tuple[int, Period]]) -> dict[CounterId, int]:
     wanted = {CounterId.of(budget_id, period) for budget_id, period in periods}
     held: dict[CounterId, int] = {}
-    for parts in Hold.objects.filter(state="open").values_list("parts", flat=True):
-        for counter, count in read_parts(parts):
+    rows = Hold.objects.filter(state="open").values_list("parts", "left_parts")
+    for parts, left_parts in rows:
+        for counter, count in read_parts(parts if left_parts is None else left_parts):
             if counter in wanted:
                 held[counter] = held.get(counter, 0) + count
     return held

@@ -212,12 +212,13 @@ def change_budget(
     _record(budget, "budget.changed", actor=actor, now=now, before=before, after=after)
 
 
-def archive_budget(budget_id: int, *, actor: str, now: datetime) -> None:
+def archive_budget(budget_id: int, *, actor: str, reason: str = "", now: datetime) -> None:
     """End a budget: it counts and refuses no more. Its history stays."""
     budget = _locked(budget_id)
     budget.archived_at = budget.changed_at = now
     budget.save(update_fields=["archived_at", "changed_at"])
-    _record(budget, "budget.archived", actor=actor, now=now)
+    after = {"reason": reason.strip()[:500]}
+    _record(budget, "budget.archived", actor=actor, now=now, after=after)
 
 
 def set_choices(

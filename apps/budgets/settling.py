@@ -65,7 +65,9 @@ def _end(
 ) -> HoldState:
     """The journal first; counters that miss it learn it when the hold runs out."""
     with tenant_scope(tenant_id):
-        hold = Hold.objects.select_for_update().filter(decision_id=decision_id).first()
+        # A lease is returned (leases.py): it is not one request's.
+        reservations = Hold.objects.select_for_update().filter(router__isnull=True)
+        hold = reservations.filter(decision_id=decision_id).first()
         if hold is None:
             raise HoldNotFound(decision_id)
         was = hold.state

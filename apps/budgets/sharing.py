@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 
 from apps.budgets.core.statements import MAX_WEIGHT, PayerKind, Rule, SharingRule, Source
 from apps.budgets.errors import InvalidBudgetInput
-from apps.budgets.models import SharedCost
+from apps.budgets.statement_models import SharedCost
 from apps.pricing.core.money import plain_decimal
 from apps.tenants.selectors import list_customers, list_departments
 from apps.tenants.services import record_audit

@@ -8,7 +8,7 @@ it; without a decision of ours, in the period of its own moment.
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -16,7 +16,7 @@ from typing import Any, Final
 from django.db.models import Sum
 
 from apps.budgets.book import BudgetBook
-from apps.budgets.core.amounts import Unit
+from apps.budgets.core.amounts import Unit, to_count
 from apps.budgets.core.periods import Period
 from apps.budgets.counter_types import Amount, CounterId
 from apps.budgets.models import Carry, Hold
@@ -31,21 +31,22 @@ COST_DECIMALS: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A decision's reservation, as the journal has it."""
+    """A decision's reservation, as the journal has it; `leased` of a lease: where it holds."""
 
     decision_id: str
-    state: str
     admitted_at: datetime
-    counted: tuple[tuple[CounterId, int], ...]
+    leased: frozenset[CounterId] | None
 
 
 @dataclass(frozen=True, slots=True)
 class CommitCounts:
-    """What a commit adds, and which reservations it ends."""
+    """What a commit adds, which reservations it ends, and what it takes of leases: of each charge
+    its cost, rounded up to a count."""
 
     commit_number: int
     amounts: dict[CounterId, Amount]
     decision_ids: tuple[str, ...]
+    takes: Mapping[str, Mapping[CounterId, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +94,13 @@ def read_admissions(decision_ids: Iterable[str | None]) -> dict[str, Admission]:
     """The journal's reservations among these decisions, by the id as it was given."""
     wanted = {text: found for text in decision_ids if text and (found := decision_uuid(text))}
     rows = Hold.objects.filter(decision_id__in=set(wanted.values()))
-    columns = ("decision_id", "state", "admitted_at", "counted_parts")
+    columns = ("decision_id", "admitted_at", "router_id", "parts")
     by_id = {row[0]: row for row in rows.values_list(*columns)}
     return {
         text: Admission(
             decision_id=str(row[0]),
-            state=row[1],
-            admitted_at=row[2],
-            counted=read_parts(row[3] or ()),
+            admitted_at=row[1],
+            leased=frozenset(counter for counter, _ in read_parts(row[3])) if row[2] else None,
         )
         for text, wanted_id in wanted.items()
         if (row := by_id.get(wanted_id))
@@ -125,10 +125,16 @@ def count_commits(book: BudgetBook, charges: Sequence[CommitCharge]) -> list[Com
     admissions = read_admissions(charge.decision_id for charge in charges)
     sums: dict[int, dict[CounterId, Decimal]] = {}
     decided: dict[int, set[str]] = defaultdict(set)
+    takes: dict[int, dict[str, dict[CounterId, int]]] = defaultdict(dict)
     for charge in charges:
         admission = admissions.get(charge.decision_id or "")
-        if admission:
+        leased: frozenset[CounterId] | None = None
+        if admission and admission.leased is None:
             decided[charge.commit_number].add(admission.decision_id)
+        # What corrects a charge is no request of the router's: its lease is for those.
+        elif admission and charge.volume.requests > 0:
+            leased = admission.leased
+            of_lease = takes[charge.commit_number].setdefault(admission.decision_id, {})
         moment = admission.admitted_at if admission else charge.quarter_hour
         adds = sums.setdefault(charge.commit_number, defaultdict(Decimal))
         for terms in book.of_place(charge.place):
@@ -137,6 +143,8 @@ def count_commits(book: BudgetBook, charges: Sequence[CommitCharge]) -> list[Com
                 counter = CounterId.of(terms.id, period)
                 value = measured(charge.volume, terms.unit)
                 adds[counter] = EXACT.add(adds[counter], value)
+                if leased and counter in leased:
+                    of_lease[counter] = of_lease.get(counter, 0) + to_count(value, terms.unit)
     return [
         CommitCounts(
             commit_number=number,
@@ -145,6 +153,7 @@ def count_commits(book: BudgetBook, charges: Sequence[CommitCharge]) -> list[Com
                 for counter, value in adds.items()
             },
             decision_ids=tuple(sorted(decided[number])),
+            takes=takes[number],
         )
         for number, adds in sums.items()
     ]
@@ -181,7 +190,19 @@ def read_spent(
 ) -> dict[CounterId, Decimal]:
     """What was spent in each budget's period, in its unit: folded charges, what stands in place of
     charges to come, and `pending` charges, whose commits are still in the queue."""
+    spent = read_folded(book, periods)
+    queued = _add_pending(spent, book, pending)
+    add_counted_in_place(spent, book, queued)
+    return spent
+
+
+def read_folded(
+    book: BudgetBook, periods: Iterable[tuple[int, Period]]
+) -> dict[CounterId, Decimal]:
+    """What the rollups hold of each budget's period, in its unit, by the charges' admission."""
     wanted = list(periods)
+    if not wanted:
+        return {}
     zone = get_tenant().zone
     spent: dict[CounterId, Decimal] = {CounterId.of(b, p): Decimal(0) for b, p in wanted}
     by_span: dict[tuple[datetime, datetime], set[int]] = defaultdict(set)
@@ -194,11 +215,6 @@ def read_spent(
                 if terms.id in budget_ids:
                     _add(spent, CounterId(terms.id, start), measured(volume, terms.unit))
     _add_carries(spent)
-    settled = _add_pending(spent, book, pending)
-    for counter, count in _counted_in_place(settled):
-        if counter in spent:
-            unit = book.budgets[counter.budget_id].unit
-            _add(spent, counter, amount_value(Amount(count), unit))
     return spent
 
 
@@ -217,24 +233,57 @@ def _add_carries(spent: dict[CounterId, Decimal]) -> None:
             _add(spent, CounterId(budget_id, start), total * sign)
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """What the queue's commits settle, and take of leases."""
+
+    settled: set[str]
+    taken: dict[str, dict[CounterId, int]]
+
+    @classmethod
+    def of(cls, counts: Iterable[CommitCounts]) -> "Queued":
+        found = cls(set(), {})
+        for each in counts:
+            found.settled.update(each.decision_ids)
+            for lease_id, takes in each.takes.items():
+                taken = found.taken.setdefault(lease_id, {})
+                for counter, count in takes.items():
+                    taken[counter] = taken.get(counter, 0) + count
+        return found
+
+    def unclaimed(
+        self, decision_id: str, parts: Iterable[tuple[CounterId, int]]
+    ) -> list[tuple[CounterId, int]]:
+        """What these commits leave of a hold's parts."""
+        taken = self.taken.get(decision_id, {})
+        return [(counter, max(0, count - taken.get(counter, 0))) for counter, count in parts]
+
+
 def _add_pending(
     spent: dict[CounterId, Decimal], book: BudgetBook, pending: Sequence[CommitCharge]
-) -> set[str]:
-    """Add the queue's commits; returns the decisions that they settle."""
-    settled: set[str] = set()
-    for counts in count_commits(book, pending):
-        settled.update(counts.decision_ids)
+) -> Queued:
+    """Add the queue's commits; returns what becomes of reservations by them."""
+    counted = count_commits(book, pending)
+    for counts in counted:
         for counter, amount in counts.amounts.items():
             unit = book.budgets[counter.budget_id].unit
             _add(spent, counter, amount_value(amount, unit))
-    return settled
+    return Queued.of(counted)
 
 
-def _counted_in_place(settled: set[str]) -> Iterable[tuple[CounterId, int]]:
+def add_counted_in_place(
+    spent: dict[CounterId, Decimal], book: BudgetBook, queued: Queued | None = None
+) -> None:
+    """Add what stands in place of charges to come: less what the queue settles or claims of it."""
+    queued = queued or Queued(set(), {})
     rows = Hold.objects.filter(counted_parts__isnull=False)
     for decision_id, parts in rows.values_list("decision_id", "counted_parts"):
-        if str(decision_id) not in settled:
-            yield from read_parts(parts or ())
+        if str(decision_id) in queued.settled:
+            continue
+        for counter, count in queued.unclaimed(str(decision_id), read_parts(parts or ())):
+            if counter in spent:
+                unit = book.budgets[counter.budget_id].unit
+                _add(spent, counter, amount_value(Amount(count), unit))
 
 
 def read_pending_charges(commit_numbers: Sequence[int]) -> list[CommitCharge]:
@@ -243,11 +292,3 @@ def read_pending_charges(commit_numbers: Sequence[int]) -> list[CommitCharge]:
     for start in range(0, len(commit_numbers), 1000):
         charges += read_commit_charges(commit_numbers[start : start + 1000])
     return charges
-
-
-def by_counter(parts: Iterable[tuple[CounterId, int]]) -> Mapping[CounterId, int]:
-    """Counts summed by counter."""
-    sums: dict[CounterId, int] = defaultdict(int)
-    for counter, count in parts:
-        sums[counter] += count
-    return sums

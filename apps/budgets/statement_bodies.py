@@ -18,7 +18,8 @@ from apps.budgets.core.statements import (
     Rule,
     SharedLine,
 )
-from apps.budgets.rebuild import read_inheritance
+from apps.budgets.counter_types import CounterId
+from apps.budgets.inheritance import read_inherited
 from apps.pricing.core.money import EXACT, plain_decimal
 from apps.pricing.core.sharing import exact_sum
 from apps.tenants.selectors import list_customers, list_departments
@@ -189,7 +190,8 @@ def _opening(
     first = min(terms.amounts, key=lambda dated: dated.effective_from, default=None)
     opening = at_start if at_start is not None else first.amount if first else Decimal(0)
     moment = min(now, period.end - timedelta(microseconds=1))
-    inherited = read_inheritance(book, terms.id, period, now=moment)
+    found = read_inherited(book, [(terms.id, period)], now=moment)
+    inherited = found.get(CounterId.of(terms.id, period), Decimal(0))
     return opening, terms.allowed(period, moment) + inherited - opening
 
 

@@ -1,14 +1,15 @@
 """How budgets stand and where they are heading: what pages, the API and alerts tell. Part of
 selectors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
 from apps.budgets.activity import read_reserved
-from apps.budgets.book import BudgetTerms, read_book
+from apps.budgets.book import BudgetTerms, list_terms, read_book
+from apps.budgets.core.amounts import from_count
 from apps.budgets.core.pace import (
     HEALTH_ORDER,
     TOLD,
@@ -23,9 +24,10 @@ from apps.budgets.core.pace import (
 )
 from apps.budgets.counter_types import CounterId
 from apps.budgets.errors import InvalidBudgetInput
+from apps.budgets.lease_journal import read_leased
 from apps.budgets.models import Budget, BudgetAmount, BudgetTopUp, Crossing
 from apps.budgets.projections import ProjectionInfo, read_projections
-from apps.budgets.selectors import BudgetStanding, read_standings
+from apps.budgets.selectors import BudgetStanding, ScopeNames, read_standings
 from apps.tenants.selectors import AuditInfo, list_audit_of
 
 MOST_CHANGES: Final = 200
@@ -37,7 +39,8 @@ class BudgetStatus:
 
     `elapsed` is the share of the period that is over; `pace` spent against an even spender's.
     `runs_out_on` is the local day on which the amount is used up if all goes as expected,
-    `runs_out_earliest` at the high end of it. `reserved` is what of spent came by reservation.
+    `runs_out_earliest` at the high end of it. `reserved` is what of spent came by reservation,
+    `leased` what of held routers may spend without asking.
     """
 
     standing: BudgetStanding
@@ -50,6 +53,7 @@ class BudgetStatus:
     runs_out_on: date | None
     runs_out_earliest: date | None
     reserved: Decimal
+    leased: Decimal
     health: Health
 
     @property
@@ -97,6 +101,15 @@ class AmountInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchivedBudget:
+    """What a budget was about that counts no more; its history says who ended it, and why."""
+
+    terms: BudgetTerms
+    scope: Mapping[str, str]
+    archived_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CrossingInfo:
     """A threshold that was reached, of which amount, and when it was told."""
 
@@ -136,21 +149,46 @@ def find_terms(budget_id: int) -> BudgetTerms:
     return terms
 
 
+def find_archived(budget_id: int) -> ArchivedBudget:
+    """One that was ended. Raises InvalidBudgetInput when there is none of that id."""
+    found = [one for one in list_archived() if one.terms.id == budget_id]
+    if not found:
+        raise InvalidBudgetInput(f"there is no budget {budget_id}", field="budget_id")
+    return found[0]
+
+
+def list_archived() -> list[ArchivedBudget]:
+    """Budgets that were ended, the last ended first. They count nowhere."""
+    rows = Budget.objects.filter(archived_at__isnull=False)
+    ended = {row.pk: row.archived_at for row in rows if row.archived_at is not None}
+    if not ended:
+        return []
+    names = ScopeNames()
+    archived = [
+        ArchivedBudget(terms=terms, scope=names.of(terms.scope), archived_at=ended[terms.id])
+        for terms in list_terms(include_archived=True)
+        if terms.id in ended
+    ]
+    return sorted(archived, key=lambda one: (one.archived_at, one.terms.id), reverse=True)
+
+
 def _no_budget(budget_id: int) -> InvalidBudgetInput:
     return InvalidBudgetInput(f"there is no running budget {budget_id}", field="budget_id")
 
 
 def _tell(standings: Sequence[BudgetStanding], *, now: datetime) -> list[BudgetStatus]:
     projections = read_projections(((s.terms, s.period) for s in standings), now=now)
-    reserved = read_reserved(CounterId.of(s.terms.id, s.period) for s in standings)
+    counters = [CounterId.of(s.terms.id, s.period) for s in standings]
+    reserved, leased = read_reserved(counters), read_leased(counters)
     return [
         _status(
             standing,
             projections.get(standing.terms.id),
-            reserved[CounterId.of(standing.terms.id, standing.period)],
+            reserved[counter],
+            from_count(leased[counter], standing.terms.unit),
             now=now,
         )
-        for standing in standings
+        for standing, counter in zip(standings, counters, strict=True)
     ]
 
 
@@ -192,7 +230,12 @@ def list_crossings(budget_id: int, period_start: datetime) -> list[CrossingInfo]
 
 
 def _status(
-    standing: BudgetStanding, projection: ProjectionInfo | None, reserved: Decimal, *, now: datetime
+    standing: BudgetStanding,
+    projection: ProjectionInfo | None,
+    reserved: Decimal,
+    leased: Decimal,
+    *,
+    now: datetime,
 ) -> BudgetStatus:
     amount, spent, period = standing.amount, standing.spent, standing.period
     elapsed = Decimal(period.elapsed(now)).quantize(TOLD)
@@ -213,6 +256,8 @@ def _status(
         runs_out_earliest=earliest,
         # What was reserved and then repriced or taken back is not spent any more.
         reserved=max(Decimal(0), min(reserved, spent)),
+        # What is claimed is folded a moment later.
+        leased=min(leased, standing.held),
         health=_health(standing, expected, now),
     )
 

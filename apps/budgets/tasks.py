@@ -8,7 +8,7 @@ from django.utils import timezone
 from apps.budgets.book import list_tenants_with_budgets
 from apps.budgets.counter_types import CountersLost
 from apps.budgets.counters import forget_old_epochs
-from apps.budgets.expiry import release_forgotten, sweep
+from apps.budgets.expiry import lapse_leases, release_forgotten, sweep
 from apps.budgets.projections import refresh_projections
 from apps.budgets.rebuild import (
     counters_of,
@@ -30,6 +30,7 @@ def keep_counters() -> None:
             while sweep(tenant_id, now=now):
                 pass
             release_forgotten(tenant_id, now=now)
+            lapse_leases(tenant_id, now=now)
             prepare_counters(tenant_id, now=now)
             refresh_limits(tenant_id, now=now)
         except CountersLost:

@@ -19,10 +19,13 @@ from apps.budgets.models import Carry, Hold
 from apps.budgets.rebuild import forget_counters, look_for_counters
 from apps.budgets.spent import (
     CommitCounts,
+    Queued,
     count_commits,
     decision_uuid,
     find_carries,
+    read_parts,
     read_pending_charges,
+    write_parts,
 )
 from apps.tenants.scoping import tenant_scope
 from apps.usage.commits import CommitCharge
@@ -54,7 +57,7 @@ class BudgetWatcher:
             counts = count_commits(book, read_pending_charges([commit_number]))
         try:
             for each in counts:
-                token.apply(each.commit_number, each.decision_ids, each.amounts)
+                token.apply(each.commit_number, each.decision_ids, each.amounts, each.takes)
         except CountersLost:
             forget_counters(tenant_id)
 
@@ -71,6 +74,7 @@ class BudgetWatcher:
         _count_folding(tenant_id, counts, now=now)
         note_changes(book, counts)
         _settle_in_journal(book, charges, now=now)
+        _claim_leases(book, charges, counts)
         Carry.objects.bulk_create(
             [
                 Carry(
@@ -96,7 +100,7 @@ def _count_folding(tenant_id: int, counts: Sequence[CommitCounts], *, now: datet
             return
         try:
             for each in counts:
-                counters.apply(each.commit_number, each.decision_ids, each.amounts)
+                counters.apply(each.commit_number, each.decision_ids, each.amounts, each.takes)
         except CountersUnreachable:
             raise
         except CountersLost:
@@ -123,7 +127,8 @@ def _settle_in_journal(book: BudgetBook, charges: Sequence[CommitCharge], *, now
             first.setdefault(decision_id, charge)
     if not first:
         return
-    holds = list(Hold.objects.filter(decision_id__in=first, charge_id__isnull=True))
+    unsettled = Hold.objects.filter(charge_id__isnull=True, router__isnull=True)
+    holds = list(unsettled.filter(decision_id__in=first))
     for hold in holds:
         charge = first[hold.decision_id]
         hold.state = "settled"
@@ -135,3 +140,28 @@ def _settle_in_journal(book: BudgetBook, charges: Sequence[CommitCharge], *, now
         holds, ["state", "ended_at", "charge_id", "settled_usd", "counted_parts"], batch_size=1000
     )
     note_reserved(book, [(hold, first[hold.decision_id].volume) for hold in holds])
+
+
+def _claim_leases(
+    book: BudgetBook, charges: Sequence[CommitCharge], counts: Sequence[CommitCounts]
+) -> None:
+    """Take what these commits were spent under leases from what is left of those."""
+    queued = Queued.of(counts)
+    if not queued.taken:
+        return
+    rows = Hold.objects.select_for_update().filter(decision_id__in=queued.taken)
+    leases = {str(row.decision_id): row for row in rows.order_by("id")}
+    for decision_id, row in leases.items():
+        for name in ("left_parts", "counted_parts"):
+            parts = getattr(row, name)
+            if parts is not None:
+                left = queued.unclaimed(decision_id, read_parts(parts))
+                setattr(row, name, write_parts(left))
+    Hold.objects.bulk_update(list(leases.values()), ["left_parts", "counted_parts"])
+    claimed = (
+        (lease, charge.volume)
+        for charge in charges
+        if charge.volume.requests > 0
+        and (lease := leases.get(str(decision_uuid(charge.decision_id)))) is not None
+    )
+    note_reserved(book, claimed)

@@ -27,7 +27,10 @@ class Request:
 
     @property
     def worst_usd(self) -> Decimal:
-        return self.input_tokens * INPUT_USD + self.max_output_tokens * OUTPUT_USD
+        return self.cost_usd(self.max_output_tokens)
+
+    def cost_usd(self, output_tokens: int) -> Decimal:
+        return self.input_tokens * INPUT_USD + output_tokens * OUTPUT_USD
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ class Clients:
 
     def _charge(self, gate: Gate, request: Request, decision_id: str, output: int) -> None:
         gate.charge(request, decision_id, output)
-        cost_usd = request.input_tokens * INPUT_USD + output * OUTPUT_USD
+        cost_usd = request.cost_usd(output)
         self.books.spend(request.department, cost_usd, is_charge=True)
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from django.db import connections
 from django.test import Client
 
+from apps.budgets import leases
 from apps.budgets.book import budget_book
 from apps.budgets.counter_types import CounterId
 from apps.budgets.counters import client as valkey
@@ -30,7 +32,8 @@ from tests.budgets.caps_load import (
     Sampler,
     TurnedAway,
 )
-from tests.conftest import Key, native_event, roll_up
+from tests.budgets.lease_load import Leasing
+from tests.conftest import Key, make_key, native_event, roll_up
 
 CLIENTS = 64
 DECISIONS = 1000
@@ -156,6 +159,53 @@ def test_caps_hold_under_load_and_refuse_nothing_that_fits(
     }
     for name, budget_id in caps.items():
         assert standing(tenant.id, budget_id) == (expected[name], 0), name
+
+
+def test_leases_and_single_reservations_together_overspend_nothing(
+    tenant: TenantInfo, key: Key, caps: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 16 clients four lease what they may, each a router of its own; the others, and those near
+    exhaustion, reserve each request. Half of what is left may be leased: more is at stake."""
+    monkeypatch.setattr(leases, "SHARE_PERCENT", 50)
+    gates = [
+        Leasing(single, partial(_post_lease, single))
+        for single in [InProcess(tenant, make_key(tenant.id)) for _ in range(4)]
+    ]
+    to_lease = iter(gates)
+
+    def gate() -> InProcess | Leasing:
+        return next(to_lease, None) or InProcess(tenant, key)
+
+    sampler = Sampler(left_of(tenant.id), every_s=0.02)
+    sampler.start()
+    clients = Clients(gate, decisions=600, clients=16, seed=3)
+    clients.start()
+    books = clients.join()
+    for each in gates:
+        each.close()
+    sampler.stop()
+    assert books.errors == []
+    assert sum(each.leased for each in gates) > 30
+    assert books.granted - sum(each.leased for each in gates) > 30
+    assert books.refused > 20
+    assert books.refused_although_it_fitted == 0
+    assert sampler.samples > 10
+    assert sampler.worst == 0
+
+    sweep(tenant.id, now=datetime.now(UTC) + timedelta(hours=1))
+    roll_up(tenant.id)
+    expected = {
+        "all": sum(books.spent_usd.values()),
+        "eng": books.spent_usd["eng"] + books.spent_usd["ml"],
+        "ml": books.spent_usd["ml"],
+        "mini": sum(books.spent_usd.values()),
+    }
+    for name, budget_id in caps.items():
+        assert standing(tenant.id, budget_id) == (expected[name], 0), name
+
+
+def _post_lease(gate: InProcess, path: str, body: object) -> tuple[int, dict]:  # type: ignore[type-arg]
+    return gate.post(f"/budgets/leases{path}", body)
 
 
 class CheckThenAdd:

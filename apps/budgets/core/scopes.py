@@ -75,6 +75,15 @@ class ScopeIndex(Generic[BudgetT]):
                 found += budgets.get(tuple(attributes[n] for n in shape), ())
         return found
 
+    def may_cover(self, scope: Scope, attributes: Attributes) -> bool:
+        """Whether a request may fall under a scope that is of these attributes where they say
+        something, and anything where they do not."""
+        line = self._line(attributes.department_id)
+        if line and scope.department_id is not None and scope.department_id not in line:
+            return False
+        pairs = zip(scope[_DEPARTMENT + 1 :], attributes[_DEPARTMENT + 1 :], strict=True)
+        return all(wanted is None or is_ is None or wanted == is_ for wanted, is_ in pairs)
+
     def _line(self, department_id: int | None) -> list[int]:
         """A department and all above it."""
         line: list[int] = []

@@ -49,11 +49,17 @@ local function each_part(parts, visit)
   end
 end
 
+local function unhold_part(key, number)
+  add(key, 'held', negated(number))
+  add(key, 'left', number)
+end
+
+local function unspend_part(key, number)
+  spend(key, negated(number), '0')
+end
+
 local function unhold(parts)
-  each_part(parts, function(key, number)
-    add(key, 'held', negated(number))
-    add(key, 'left', number)
-  end)
+  each_part(parts, unhold_part)
 end
 
 -- While counters are being filled, what becomes of holds that are not put back yet is noted in a
@@ -71,6 +77,25 @@ local function count_in_place(counted_key, parts, ttl_ms)
     redis.call('SET', counted_key, parts, 'PX', ttl_ms)
     each_part(parts, function(key, number) spend(key, number, '0') end)
   end
+end
+
+-- Parts less what is taken of each, never below nothing; `visit` hears how much of which was taken.
+-- For leases only: their numbers are small enough for Lua to reckon with.
+local function without(parts, taken, visit)
+  local takes = {}
+  for key, number in string.gmatch(taken, '(%S+) (%d+)') do
+    takes[key] = tonumber(number)
+  end
+  local lines = {}
+  for key, number in string.gmatch(parts, '(%S+) (%d+)') do
+    local is = tonumber(number)
+    local take = math.min(is, takes[key] or 0)
+    lines[#lines + 1] = string.format('%s %.0f', key, is - take)
+    if take > 0 and redis.call('EXISTS', key) == 1 then
+      visit(key, string.format('%.0f', take))
+    end
+  end
+  return table.concat(lines, '\n')
 end
 
 local function is_lost(epoch_key, epoch)

@@ -10,6 +10,6 @@ if not before then
   return {'gone'}
 end
 redis.call('DEL', KEYS[2])
-each_part(before, function(key, number) spend(key, negated(number), '0') end)
+each_part(before, unspend_part)
 count_in_place(KEYS[2], ARGV[3], ARGV[4])
 return {'recounted'}

@@ -11,7 +11,7 @@ end
 local became = redis.call('HGET', KEYS[6], ARGV[4])
 if became then
   if ARGV[5] == 'counted' then
-    each_part(ARGV[6], function(key, number) spend(key, negated(number), '0') end)
+    each_part(ARGV[6], unspend_part)
   end
   if became ~= 'charged' then
     count_in_place(KEYS[5], became, ARGV[3])
