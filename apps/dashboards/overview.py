@@ -66,6 +66,12 @@ class Overview:
     live: Live
     attention: Attention
 
+    @property
+    def projected_share(self) -> Decimal | None:
+        """Of the whole tenant's monthly budget, where there is one."""
+        budget_usd = self.attention.month_usd
+        return self.month.forecast.total.p50_usd / budget_usd if budget_usd else None
+
 
 def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
     period = read_period(slug, zone, now)

@@ -82,10 +82,9 @@ def read_attention(zone: ZoneInfo, now: datetime) -> Attention:
     troubled = [one for one in statuses if one.health in IN_TROUBLE][:TOLD]
     whole = next((one for one in statuses if _is_whole_month(one)), None)
     return Attention(
-        findings=[
-            finding_line(info, zone, now)
-            for info in list_findings(now=now, state="open", limit=TOLD)
-        ][:TOLD],
+        findings=[finding_line(info, zone, now) for info in list_findings(now=now, state="open")][
+            :TOLD
+        ],
         budgets=budget_rows(troubled) if troubled else [],
         month_usd=whole.standing.amount if whole else None,
         month_share=whole.spent_share if whole else None,
