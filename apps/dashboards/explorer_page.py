@@ -21,7 +21,7 @@ from apps.dashboards.explorer_state import (
 from apps.dashboards.measures import MEASURES
 from apps.dashboards.page import PageRequest, page, usage_page
 from apps.dashboards.page_state import Chip
-from apps.dashboards.periods import PERIOD_LABELS
+from apps.dashboards.periods import PERIOD_LABELS, end_of_day
 from apps.dashboards.reading import read_period
 from apps.dashboards.saved_views import (
     Person,
@@ -32,7 +32,8 @@ from apps.dashboards.saved_views import (
     save_view,
 )
 from apps.tenants.core.access import role_allows_changes
-from apps.usage.selectors import Dimension
+from apps.usage.reporting import read_reporting
+from apps.usage.selectors import Dimension, SpendQuery
 
 VALUES_OFFERED: Final = 200
 
@@ -77,6 +78,13 @@ def _context(request: PageRequest, report: Explorer) -> dict[str, Any]:
         "report": report,
         "state": state,
         "answer": report.answer,
+        "reporting": read_reporting(
+            SpendQuery(
+                start=report.period.start,
+                end=end_of_day(report.period.end, request.tenant.zone),
+                filters=state.spend_filters,
+            )
+        ),
         "measures": MEASURES.values(),
         "dimensions": DIMENSIONS.items(),
         "second": state.group_by[1] if len(state.group_by) > 1 else "",

@@ -38,6 +38,7 @@ TABS: Final = (
     ("organisation", "Organisation"),
     ("organisation-departments", "Departments"),
     ("organisation-customers", "Customers"),
+    ("exchange-rates", "Exchange rates"),
 )
 
 
@@ -232,10 +233,16 @@ def _act(
 
 
 def _render(request: PageRequest, name: str, context: dict[str, Any], status: int) -> HttpResponse:
-    here = request.path.removesuffix("/save")
-    tabs = [Chip(label, reverse(view), reverse(view) == here) for view, label in TABS]
-    context |= {"tenant": request.tenant, "tabs": tabs}
+    context |= {"tenant": request.tenant, "tabs": organisation_tabs(request)}
     return render(request, f"dashboards/{name}.html", context, status=status)
+
+
+def organisation_tabs(request: PageRequest) -> list[Chip]:
+    """The pages about the organisation; an action's address is below its page's."""
+    here = max(
+        (reverse(view) for view, _ in TABS if request.path.startswith(reverse(view))), key=len
+    )
+    return [Chip(label, reverse(view), reverse(view) == here) for view, label in TABS]
 
 
 def _sentence(error: Exception) -> str:

@@ -26,12 +26,14 @@ from apps.dashboards.budget_words import day_and_time
 from apps.dashboards.budgets_page import budget_tabs
 from apps.dashboards.page import PageRequest, changing, page
 from apps.dashboards.page_state import Chip
-from apps.dashboards.periods import month_name
+from apps.dashboards.periods import local_midnight, month_name, next_month
 from apps.dashboards.sentences import Answer, Phrase
 from apps.dashboards.templatetags.figures_of_speech import usd_short
 from apps.pricing.core.sharing import exact_sum
+from apps.tenants.core.exchange import Converted
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import get_tenant, list_departments
+from apps.usage.reporting import read_month_average
 
 SOURCE_CHOICES: Final = (
     ("unattributed", "what names nobody"),
@@ -157,9 +159,16 @@ def _one(request: PageRequest, payer: str, payer_id: int) -> HttpResponse:
         "answer": _statement_answer(one, found),
         "back": f"{reverse('statements')}?payer={payer}&month={found.month:%Y-%m}",
         "made_at": day_and_time(request.now, request.tenant.zone),
+        "reporting": _in_own_currency(request, found.month, one.total_usd),
         "tenant": request.tenant,
     }
     return render(request, "dashboards/statement.html", context)
+
+
+def _in_own_currency(request: PageRequest, month: date, usd: Decimal) -> Converted | None:
+    zone = request.tenant.zone
+    start, end = local_midnight(month, zone), local_midnight(next_month(month), zone)
+    return read_month_average(start, end, usd)
 
 
 def _show(
@@ -197,6 +206,7 @@ def _show(
         "errors": errors or {},
         "said": said,
         "tabs": budget_tabs("statements"),
+        "reporting": _in_own_currency(request, found.month, found.total_usd),
         "kinds": [
             Chip(words, f"{reverse('statements')}?payer={k}&month={found.month:%Y-%m}", k == kind)
             for k, words in KIND_WORDS.items()

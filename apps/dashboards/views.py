@@ -12,7 +12,8 @@ from apps.dashboards.reading import Names
 from apps.dashboards.routing import read_routing
 from apps.dashboards.sentences import Answer, forecast_sentence
 from apps.insights.forecasts import SpendForecast, read_forecast
-from apps.usage.selectors import Dimension
+from apps.usage.reporting import read_reporting
+from apps.usage.selectors import Dimension, SpendQuery
 
 ROUTING_REFRESH_MS = 2_000
 # A week and a month hardly move in two seconds, and cost more to read.
@@ -29,6 +30,7 @@ def overview(request: PageRequest) -> HttpResponse:
         "report": report,
         "period": report.period,
         "answer": report.answer,
+        "reporting": read_reporting(SpendQuery(start=report.period.start, end=report.period.end)),
     }
     return render_live(request, "overview", context)
 

@@ -87,6 +87,25 @@ class Tenant(models.Model):
         return self.name
 
 
+class ExchangeRate(TenantModel):
+    """What one USD is worth in another currency on a day."""
+
+    currency = models.CharField(max_length=3)
+    day = models.DateField()
+    per_usd = models.DecimalField(max_digits=21, decimal_places=12)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "currency", "day"], name="exchange_rate_once_a_day"
+            ),
+            models.CheckConstraint(
+                condition=Q(per_usd__gt=0) & Q(currency__regex="^[A-Z]{3}$") & ~Q(currency="USD"),
+                name="exchange_rate_positive",
+            ),
+        ]
+
+
 class Department(TenantModel):
     """A cost centre, in a tree. `code` is what routers send; case does not matter."""
 

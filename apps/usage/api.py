@@ -24,6 +24,7 @@ from apps.usage.core.admission import MAX_ROWS
 from apps.usage.core.events import Door, InvalidUsageError, Parsed
 from apps.usage.http_body import held_body
 from apps.usage.http_time import read_moment
+from apps.usage.reporting import read_reporting
 from apps.usage.selectors import (
     MEASURES,
     Dimension,
@@ -156,6 +157,14 @@ class SpendRowOut(Schema):
     latency_count: int
 
 
+class ReportingOut(Schema):
+    """The total in the tenant's currency; `amount` null while `unrated_days` have no rate."""
+
+    currency: str
+    amount: str | None
+    unrated_days: list[str]
+
+
 class SpendOut(Schema):
     """`rows` also carry the dimensions grouped by, and `bucket` when there is an interval.
 
@@ -168,6 +177,7 @@ class SpendOut(Schema):
     currency: str
     total: SpendRowOut
     rows: list[dict[str, Any]]
+    reporting: ReportingOut | None = None
 
 
 @router.get("/spend", auth=KeyAuth("read"), response=SpendOut)
@@ -176,6 +186,7 @@ def get_spend(
     group_by: str = "",
     interval: str | None = None,
     format: str = "json",  # noqa: A002
+    reporting: bool = False,
 ) -> HttpResponse:
     """Sum spend and volume from `from` to before `to` (dates in the tenant's time zone, or
     RFC 3339 instants, widened to whole quarter hours; default: the month so far).
@@ -183,6 +194,8 @@ def get_spend(
     `group_by`: comma-separated dimensions; `department_tree` counts departments with all below
     them. `interval`: minute, hour, day, week or month. Any dimension is a filter:
     `model=gpt-5&model=o3`; an empty value means not attributed. `format`: json, csv.
+    `reporting=true` (json alone) adds the total in the tenant's own currency, each local day at its
+    own rate; null while that is USD, its `amount` null while a day of it has no rate.
     """
     if format not in ("json", "csv"):
         raise Problem(422, "invalid_format", "format is json or csv", field="format")
@@ -191,15 +204,22 @@ def get_spend(
         tenant = get_tenant()
         query = _spend_query(request, group_by, interval, tenant, now)
         spend = read_spend(query)
+        converted = read_reporting(query) if reporting else None
     if format == "csv":
         return _as_csv(query, spend)
-    answer = {
+    answer: dict[str, Any] = {
         "start": query.start.astimezone(tenant.zone).isoformat(),
         "end": query.end.astimezone(tenant.zone).isoformat(),
         "currency": "USD",
         "total": _measures(spend.total),
         "rows": [_row_out(query, row) for row in spend.rows],
     }
+    if reporting:
+        answer["reporting"] = converted and {
+            "currency": converted.currency,
+            "amount": None if converted.amount is None else plain_decimal(converted.amount),
+            "unrated_days": [day.isoformat() for day in converted.unrated_days],
+        }
     return HttpResponse(_encode(answer), content_type="application/json")
 
 
@@ -207,7 +227,7 @@ DIMENSIONS: tuple[str, ...] = get_args(Dimension)
 INTERVALS: tuple[str, ...] = get_args(Interval)
 MAX_GROUPS = 4
 MAX_SPAN = timedelta(days=3660)
-OTHER_PARAMETERS = {"from", "to", "group_by", "interval", "format"}
+OTHER_PARAMETERS = {"from", "to", "group_by", "interval", "format", "reporting"}
 
 
 def _spend_query(

@@ -1,12 +1,16 @@
 """The organisation, its departments and customers, in a browser's requests."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from apps.tenants.contracts import list_contracts
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo, get_tenant, list_customers, list_departments
+from tests.conftest import native_event
 
 SignIn = Callable[..., Client]
 
@@ -67,3 +71,30 @@ def test_a_viewer_looks_and_changes_nothing(tenant: TenantInfo, sign_in: SignIn)
     for address in ("", "/departments", "/customers"):
         assert "Add a" not in client.get(f"/organisation{address}").content.decode()
         assert client.post(f"/organisation{address}/save", {}).status_code == 403
+
+
+def test_exchange_rates_are_imported_entered_and_used(
+    tenant: TenantInfo, sign_in: SignIn, post_events: Callable[..., Any]
+) -> None:
+    client = sign_in("admin")
+    assert "No rate is needed" in client.get("/organisation/rates").content.decode()
+    client.post("/organisation/save", {"name": "Acme", "currency": "EUR", "country": ""})
+    post_events(native_event())
+    assert "no <a" in client.get("/").content.decode()
+    assert "exchange rate</a> of EUR" in client.get("/explorer").content.decode()
+    today = datetime.now(UTC).date()
+    file = SimpleUploadedFile("r.csv", f"date,per_usd\n{today - timedelta(days=2)},2\n".encode())
+    said = client.post("/organisation/rates/import", {"file": file}).content.decode()
+    assert "Rates of 1 days were taken over" in said
+    assert "<b>0.000450</b> for 0.000225 USD" in client.get("/").content.decode()
+    assert "<b>0.000450</b> for 0.000225 USD" in client.get("/explorer").content.decode()
+    statements = client.get("/budgets/statements").content.decode()
+    assert "average of the month’s days" in statements
+    entered = {"day": today.isoformat(), "per_usd": "0,93"}
+    assert "Kept: one USD was 0.93 EUR" in (
+        client.post("/organisation/rates/enter", entered).content.decode()
+    )
+    wrong = client.post("/organisation/rates/enter", entered | {"per_usd": "-1"})
+    assert (wrong.status_code, "above 0" in wrong.content.decode()) == (422, True)
+    bad = SimpleUploadedFile("r.csv", b"\xff\xfe\x00")
+    assert client.post("/organisation/rates/import", {"file": bad}).status_code == 422

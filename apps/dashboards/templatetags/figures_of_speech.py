@@ -217,6 +217,12 @@ def _with_exact(text: str, value: Number | None, digits: int | None = None) -> S
     )
 
 
+@register.filter
+def unit_rate(value: Decimal) -> str:
+    """An exchange rate, every digit of it: 0.923105."""
+    return usd_exact(value)
+
+
 register.filter("count", count)
 register.filter("usd", usd)
 register.filter("usd_exact", usd_exact)
