@@ -17,7 +17,8 @@ from apps.budgets.statements_api import router as statements_router
 from apps.insights.anomalies_api import router as anomalies_router
 from apps.insights.api import router as insights_router
 from apps.pricing.rates_api import router as pricing_router
-from apps.routing.api import router as routing_router
+from apps.routing.policy_api import router as routing_router
+from apps.routing.value_api import router as value_router
 from apps.tenants.api import router as tenants_router
 from apps.tenants.problems import Problem
 from apps.usage.api import router as usage_router
@@ -56,6 +57,7 @@ api.add_router("/api/v1", reservations_router)
 api.add_router("/api/v1", leases_router)
 api.add_router("/api/v1", budgets_router)
 api.add_router("/api/v1", statements_router)
+api.add_router("/api/v1", value_router)
 api.add_router("/api/v1", routing_router)
 api.add_router("/api/v1", insights_router)
 api.add_router("/api/v1", anomalies_router)

@@ -200,6 +200,22 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 1.0,
         "options": {"expires": 5},
     },
+    # Plans are made within it, each hour and when what they are made from changed.
+    "pace-policies": {
+        "task": "apps.routing.tasks.pace_policies",
+        "schedule": 3.0,
+        "options": {"expires": 5},
+    },
+    "store-routing-decisions": {
+        "task": "apps.routing.tasks.store_routing_decisions",
+        "schedule": 2.0,
+        "options": {"expires": 5},
+    },
+    "forget-routing-decisions": {
+        "task": "apps.routing.tasks.forget_routing_decisions",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     # Hours are scored when they are over; between, the running one is looked at.
     "watch-spend": {
         "task": "apps.insights.tasks.watch_spend",

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from django.utils import timezone
 from ninja import Router, Schema
@@ -15,8 +15,10 @@ from apps.budgets.settling import HoldState, HoldStatus, release, settle
 from apps.insights.guard import Suspended
 from apps.pricing.core.estimates import CHARACTERS_PER_TOKEN
 from apps.pricing.core.money import plain_decimal
+from apps.routing.core.choosing import Expected, NoneEligible
+from apps.routing.core.overrides import Mode
 from apps.routing.decisions import Decision, DecisionRequest, decide
-from apps.routing.errors import NoCandidate
+from apps.routing.errors import NoCandidate, NotWorthItsPrice
 from apps.tenants.authentication import ApiRequest, KeyAuth
 from apps.tenants.problems import Problem
 
@@ -35,7 +37,9 @@ class DecisionIn(Schema):
     """A request that is about to run. `request_id` makes it safe to ask twice.
 
     `max_output_tokens` bounds the worst case, reasoning included; without candidates every backend
-    of the tenant is one.
+    of the tenant is one. `tier` unless told is the customer's. `difficulty` is 0 (easy) to 1.
+    `output_tokens` (likely, not at most) and `revenue_usd` unless told are what such requests were
+    of late. `min_quality`: the least table quality, on top of the tier's floor.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -50,18 +54,31 @@ class DecisionIn(Schema):
     input_text: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)] | None = None
     max_output_tokens: Tokens
     candidates: Annotated[list[Name], Field(max_length=MAX_CANDIDATES)] = []
+    min_quality: Annotated[float, Field(ge=0, le=1)] = 0.0
+    difficulty: Annotated[float, Field(ge=0, le=1)] = 0.5
+    output_tokens: Tokens | None = None
+    revenue_usd: Money | None = None
     reserve: bool = False
 
 
 class CandidateOut(Schema):
+    """`quality` is the chance of a good answer, `expected_cost_usd` its likely cost and
+    `expected_worth_usd` its value less cost; null below the floor. `reason`: why not this one."""
+
     backend: str
     kind: str
     estimated_cost_usd: str
+    expected_cost_usd: float | None
+    quality: float | None
+    expected_worth_usd: float | None
+    reason: str
 
 
 class DecisionOut(Schema):
     """`held_usd` is what is set aside until `expires_at`, or until the request's usage event with
-    this `decision_id` settles it. `alternatives`: the other candidates, cheapest first."""
+    this `decision_id` settles it. `estimated_cost_usd` is the worst case. `advised`: what the
+    policy would choose (null: not worth any backend's price); it is chosen in the modes advise and
+    enforce. `alternatives`: the other candidates, in the order they would be tried."""
 
     decision_id: str
     backend: str
@@ -69,6 +86,11 @@ class DecisionOut(Schema):
     held_usd: str
     expires_at: datetime | None
     policy_version: str | None
+    mode: Mode
+    advised: str | None
+    expected_cost_usd: float | None
+    quality: float | None
+    expected_worth_usd: float | None
     reasons: list[str]
     alternatives: list[CandidateOut]
 
@@ -101,8 +123,10 @@ class HoldOut(Schema):
 def make_decision(request: ApiRequest, body: DecisionIn) -> DecisionOut:
     """Choose a backend; with `reserve`, set its worst case aside in every budget that covers it.
 
-    402 when no candidate fits every cap: the answer names each scope, its limit, spent and held.
-    403 while an anomaly's guard rail suspends the key or customer: the answer names the finding.
+    402 when no candidate fits every cap: the answer names each scope, its limit, spent and held;
+    or when an enforced policy holds the request worth less than it costs at the budgets' prices.
+    422 when no candidate meets the floor of the tier and task. 403 while an anomaly's guard rail
+    suspends the key or customer: the answer names the finding.
     """
     if (body.input_tokens is None) == (body.input_text is None):
         detail = "give exactly one of input_tokens and input_text"
@@ -117,6 +141,12 @@ def make_decision(request: ApiRequest, body: DecisionIn) -> DecisionOut:
         department=body.department,
         customer=body.customer,
         project=body.project,
+        tier=body.tier,
+        task=body.task,
+        min_quality=body.min_quality,
+        difficulty=body.difficulty,
+        output_tokens=body.output_tokens,
+        revenue_usd=float(body.revenue_usd) if body.revenue_usd is not None else None,
         candidates=tuple(body.candidates),
         reserve=body.reserve,
     )
@@ -124,6 +154,11 @@ def make_decision(request: ApiRequest, body: DecisionIn) -> DecisionOut:
         decision = decide(request.auth, wanted, now=timezone.now())
     except NoCandidate as error:
         raise _no_candidate(error) from error
+    except NoneEligible as error:
+        raise _none_eligible(error) from error
+    except NotWorthItsPrice as error:
+        detail = f"{error.reason}. The mode of {error.department!r} is enforce"
+        raise Problem(402, "not_worth_its_price", detail, price=round(error.price, 4)) from error
     except Suspended as error:
         raise suspended_problem(error) from error
     except BudgetRefused as error:
@@ -168,17 +203,43 @@ def _decision_out(decision: Decision) -> DecisionOut:
         estimated_cost_usd=plain_decimal(decision.estimate_usd),
         held_usd=plain_decimal(decision.held_usd),
         expires_at=decision.expires_at,
-        policy_version=None,
+        policy_version=str(decision.policy_version) if decision.policy_version else None,
+        mode=decision.mode,
+        advised=decision.advised,
+        **_expected_out(decision.expected),
         reasons=list(decision.reasons),
         alternatives=[
             CandidateOut(
                 backend=candidate.backend,
                 kind=candidate.kind,
                 estimated_cost_usd=plain_decimal(candidate.estimate_usd),
+                **_expected_out(candidate.expected),
+                reason=candidate.reason,
             )
             for candidate in decision.alternatives
         ],
     )
+
+
+def _expected_out(expected: Expected | None) -> dict[str, Any]:
+    """Estimates, to six significant digits: no money moves by them."""
+    if expected is None:
+        return dict.fromkeys(("expected_cost_usd", "quality", "expected_worth_usd"))
+    return {
+        "expected_cost_usd": float(f"{expected.cost_usd:.6g}"),
+        "quality": round(expected.quality, 4),
+        "expected_worth_usd": float(f"{expected.worth_usd:.6g}"),
+    }
+
+
+def _none_eligible(error: NoneEligible) -> Problem:
+    best = f"the best, {error.best[0]}, has {error.best[1]:.2f}" if error.best else "none is known"
+    banned = f", {error.banned} banned by hand" if error.banned else ""
+    detail = (
+        f"no candidate for {error.task} of tier {error.tier} has the quality {error.least:.2f} that"
+        f" is due: {best}{banned}. Name other candidates, or change the value model"
+    )
+    return Problem(422, "below_the_floor", detail, field="candidates")
 
 
 def _hold_out(state: HoldState) -> HoldOut:

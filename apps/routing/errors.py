@@ -12,6 +12,14 @@ class NoCandidate(Exception):
         self.unpriced = tuple(unpriced)
 
 
+class NotWorthItsPrice(Exception):
+    """An enforced policy refuses a request: the budgets' prices are above what it would bring."""
+
+    def __init__(self, department: str, reason: str, price: float) -> None:
+        super().__init__(reason)
+        self.department, self.reason, self.price = department, reason, price
+
+
 class InvalidRoutingInput(ValueError):
     """A value model, mode or override holds what it cannot: `field` names it."""
 

@@ -17,6 +17,7 @@ from apps.routing.core.value_model import (
     read_value_model,
 )
 from apps.routing.errors import InvalidRoutingInput
+from apps.routing.live_models import ShadowPolicy
 from apps.routing.models import RoutingMode, RoutingOverride, ValueModelVersion
 from apps.routing.selectors import read_value_model as value_model_in_force
 from apps.tenants.scoping import current_tenant_id
@@ -26,6 +27,9 @@ from apps.tenants.services import record_audit
 MAX_REASON: Final = 500
 MAX_TASK: Final = 200
 MAX_OPEN_OVERRIDES: Final = 200
+MAX_SHADOWS: Final = 3
+MAX_SHADOW_NAME: Final = 100
+MAX_BUDGET_FACTOR: Final = 1000
 # The audit trail names so many of the numbers that changed; the versions have them all.
 MAX_CHANGES_TOLD: Final = 50
 
@@ -204,6 +208,62 @@ def end_override(override_id: int, *, actor: str, now: datetime) -> None:
         action="routing_override.ended",
         subject=f"routing_override:{override_id}",
         now=now,
+    )
+
+
+def begin_shadow(
+    name: str,
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+    value_model: Mapping[str, Any] | None = None,
+    budget_factor: Decimal = Decimal(1),
+) -> int:
+    """Have a policy decide beside the live one of the tenant in scope: with another value model
+    (None: the one in force), or budgets so many times as large. Raises InvalidRoutingInput."""
+    reason, name = _reason(reason), name.strip()
+    if not 1 <= len(name) <= MAX_SHADOW_NAME or "\0" in name:
+        raise InvalidRoutingInput(f"a name has 1 to {MAX_SHADOW_NAME} characters", field="name")
+    if not (budget_factor.is_finite() and 0 < budget_factor <= MAX_BUDGET_FACTOR):
+        raise InvalidRoutingInput(
+            f"{budget_factor} is not over 0 and up to {MAX_BUDGET_FACTOR}", field="budget_factor"
+        )
+    running = ShadowPolicy.objects.filter(ended_at=None)
+    if running.filter(name=name).exists():
+        raise InvalidRoutingInput(f"a shadow {name!r} runs; end it first", field="name")
+    if running.count() >= MAX_SHADOWS:
+        raise InvalidRoutingInput(f"{MAX_SHADOWS} shadows run; end one first", field="name")
+    content = None
+    if value_model is not None:
+        try:
+            content = read_value_model(value_model, version=0).content()
+        except ValueModelError as error:
+            raise InvalidRoutingInput(str(error), field=f"value_model.{error.field}") from error
+    row = ShadowPolicy.objects.create(
+        name=name,
+        value_model=content,
+        budget_factor=round(budget_factor, 4),
+        reason=reason,
+        actor=actor,
+        created_at=now,
+    )
+    record_audit(
+        actor=actor,
+        action="routing_shadow.begun",
+        subject=f"routing_shadow:{row.pk}",
+        after={"name": name, "budget_factor": str(budget_factor), "reason": reason},
+        now=now,
+    )
+    return row.pk
+
+
+def end_shadow(shadow_id: int, *, actor: str, now: datetime) -> None:
+    """It decides no more; what it decided stays. Raises InvalidRoutingInput for none that runs."""
+    if not ShadowPolicy.objects.filter(pk=shadow_id, ended_at=None).update(ended_at=now):
+        raise InvalidRoutingInput(f"no shadow {shadow_id} runs", field="shadow_id")
+    record_audit(
+        actor=actor, action="routing_shadow.ended", subject=f"routing_shadow:{shadow_id}", now=now
     )
 
 

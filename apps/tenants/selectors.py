@@ -160,6 +160,13 @@ def find_customer_id(external_id: str) -> int | None:
     return rows.values_list("id", flat=True).first()
 
 
+def find_customer(external_id: str) -> CustomerInfo | None:
+    """The customer that routers call so."""
+    rows = Customer.objects.filter(external_id=external_id)
+    row = rows.values_list("id", "external_id", "name", "tier", "discovered").first()
+    return CustomerInfo(*row) if row else None
+
+
 @once
 def list_customers() -> list[CustomerInfo]:
     rows = Customer.objects.order_by("name").values_list(

@@ -239,8 +239,7 @@ def read_ledger_rows(
         "limit": limit,
         "starts_at": starts_at,
         "ends_at": ends_at,
-        "months_start": _month_start(starts_at),
-        "months_end": _month_start(_month_start(ends_at) + timedelta(days=32)),
+        **whole_months(starts_at, ends_at),
     }
     with connection.cursor() as cursor:
         cursor.execute(SCAN, parameters)
@@ -309,6 +308,15 @@ def _cost_units(pricer: Pricer, place: ChargeSlice, slice_id: int, row: tuple[An
         context=context,
         at_s=occurred_at.timestamp(),
     )
+
+
+def whole_months(starts_at: datetime, ends_at: datetime) -> dict[str, datetime]:
+    """The months of the ledger that hold [starts_at, ends_at), as parameters of a statement."""
+    last = _month_start(ends_at)
+    return {
+        "months_start": _month_start(starts_at),
+        "months_end": _month_start(last + timedelta(days=32)),
+    }
 
 
 def _month_start(moment: datetime) -> datetime:

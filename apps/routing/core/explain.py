@@ -33,8 +33,8 @@ def explain(
     for option in rule.options_of(request.tier, request.task):
         worth = min(option.worth + option.slope * request.difficulty, option.ceiling)
         cost = request.tokens_in * option.usd_in + request.est_tokens_out * option.usd_out
-        net = request.value_usd * worth - price * cost
-        net -= rule.local_price if option.is_local else 0.0
+        priced = cost + rule.local_price if option.is_local else price * cost
+        net = request.value_usd * worth - priced
         scored[option.backend] = ((worth + fail) / (1.0 + fail), cost, net)
     reasons = [_why(request, choice, price, scored)]
     others = []
@@ -52,7 +52,7 @@ def explain(
         others.append(Alternative(option.backend, quality, cost, net, reason))
     others.sort(key=lambda other: -other.net_usd)
     for n, backend in enumerate(policy.backends):
-        if backend.name not in scored:
+        if backend.name not in scored and not policy.is_eligible(request.tier, request.task, n):
             has = policy.table_quality[request.task][n]
             reason = (
                 f"{backend.name} refused: its quality for {request.task} is {has:.2f}, the floor of"

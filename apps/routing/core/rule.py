@@ -4,9 +4,11 @@ library and policy.py. Lift both files into a router, or write it anew from docs
 A request goes where value x (quality - failure x (1 - quality)) - price x cost is greatest, among
 the backends that meet its floor; price is 1 and the shadow prices of the budgets that cover it. The
 leading 1 is the margin rule: what costs more than it gains is not chosen, however full the purse.
+Local backends pay no budget's price, and that of a place instead.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final, NamedTuple
@@ -124,9 +126,8 @@ class Rule:
             worth += slope * difficulty
             worth = min(worth, ceiling)
             cost = tokens_in * usd_in + tokens_out * usd_out
-            score = value * worth - price * cost
-            if is_local:
-                score -= local_price
+            # No cap counts what is local: it costs what it costs, and a place.
+            score = value * worth - (cost + local_price if is_local else price * cost)
             if score > most:
                 most, best, best_cost = score, option, cost
         if best is None:
@@ -171,6 +172,25 @@ class Rule:
             for option in self._options[request.tier, request.task]
         ]
         return sorted(rows, key=lambda row: (not row[1].is_local, row[0], row[1].backend))
+
+    def narrowed(
+        self, tier: str, task: str, keep: Container[str], boosts: Mapping[str, float]
+    ) -> "Rule":
+        """This rule for requests of one tier and task that may only go to `keep`; `boosts` adds a
+        share of a request's value to what a backend brings. No floor is lowered."""
+        rule = copy(self)
+        for name in ("_options", "_explore"):
+            options: Options = getattr(self, name)
+            kept = tuple(
+                option._replace(
+                    worth=option.worth + boosts.get(option.backend, 0.0),
+                    ceiling=option.ceiling + boosts.get(option.backend, 0.0),
+                )
+                for option in options[tier, task]
+                if option.backend in keep
+            )
+            setattr(rule, name, {(tier, task): kept})
+        return rule
 
     def price_of(self, department: str) -> float:
         """What a USD of this department costs just now: 1 and the shadow prices."""

@@ -5,6 +5,7 @@ what arrived and what it cost; what comes out is a Policy, and a Rule to apply i
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -52,7 +53,7 @@ FIRST_PRICE: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """Prices and reserves, the sample they were found on, and what a request of a department is
     meant to spend today."""
 
@@ -89,13 +90,36 @@ class Steering:
         self._all = 0
         self._early = deque(FIRST_PLANS)
         self._planned_s = self._believed_s = 0.0
-        self._plan: _Plan | None = None
+        self.plan: Plan | None = None
         self._believed = self.learning.believe()
         self._pacers = [Pacer() for _ in range(1 + len(catalog.departments))]
         none = np.zeros(len(catalog.departments))
         self._prices = Prices(FIRST_PRICE, 0.0, 0.0, none, np.zeros(6))
         self._version = 0
+        self._resumed_s: float | None = None
         self._publish_beliefs()
+
+    def resume(
+        self, ts_s: float, recent: Sequence[Request], prices: Prices | None, planned_s: float | None
+    ) -> None:
+        """Begin in the middle of a month: with requests that somebody kept, and the prices of the
+        last plan (None: nothing is dear yet). The forecast is taken as told: whoever made it knew
+        what came."""
+        hour = int(ts_s // HOUR_S)
+        self.volumes.counted[:hour] = self.volumes.forecast[:hour]
+        for request in recent:
+            self._mix.count(request)
+            self._recent[self._department[request.department]].append(request)
+        self._all += len(recent)
+        self._early.clear()
+        self._believed_s = ts_s
+        self._resumed_s = planned_s if prices is not None else None
+        none = np.zeros(len(self.catalog.departments))
+        self._prices = prices or Prices(0.0, 0.0, 0.0, none, np.zeros(6))
+
+    @property
+    def prices(self) -> Prices:
+        return self._prices
 
     def arrive(self, ts_s: float, request: Request) -> None:
         n = self._department[request.department]
@@ -111,10 +135,10 @@ class Steering:
         """What a request that ran has cost."""
         b = self._backend[backend]
         self.spending.learn(b, request.tokens_in, request.est_tokens_out, hold_usd, cost_usd)
-        if self._plan is not None:
+        if self.plan is not None:
             spent = 0.0 if self.catalog.backends[b].is_local else cost_usd
             n = self._department[request.department]
-            target = self._plan.spend_per_request[n]
+            target = self.plan.spend_per_request[n]
             self._pacers[0].spend(spent, target)
             self._pacers[1 + n].spend(spent, target)
 
@@ -124,7 +148,7 @@ class Steering:
 
     def tick(self, ts_s: float, room: Room, before: Rule | None = None) -> Rule:
         """Plan if it is time to, pace otherwise; then the rule that holds from now on."""
-        is_new = self._plan is None or ts_s - self._planned_s >= self._every[0]
+        is_new = self.plan is None or ts_s - self._planned_s >= self._every[0]
         if self._is_early() or is_new:
             self._replan(ts_s, room)
         else:
@@ -161,13 +185,13 @@ class Steering:
         if not rows:
             return
         try:
-            self._plan = self._plan_on(rows, ts_s, room)
+            self.plan = self._plan_on(rows, ts_s, room)
         except (ValueError, np.linalg.LinAlgError) as error:
             self.failures = [*self.failures[-9:], f"{ts_s:.0f}: {error}"]
             return
-        self._prices = self._plan.prices
+        self._prices = self.plan.prices
 
-    def _plan_on(self, rows: list[Request], ts_s: float, room: Room) -> _Plan:
+    def _plan_on(self, rows: list[Request], ts_s: float, room: Room) -> Plan:
         hour = int(ts_s // HOUR_S)
         sample, facts = take_sample(
             rows, self.catalog, self._believed, self._multipliers(), self._mix
@@ -191,8 +215,9 @@ class Steering:
             self.catalog.day_usd * len(heavy),
             np.maximum(left, 0.0) * planned,
         )
-        last = self._prices if self._plan else None
-        is_new_day = self._plan is None or hour // 24 != int(self._plan.ts_s // HOUR_S) // 24
+        planned_s = self.plan.ts_s if self.plan else self._resumed_s
+        last = None if planned_s is None else self._prices
+        is_new_day = planned_s is None or hour // 24 != int(planned_s // HOUR_S) // 24
         if last is not None and is_new_day:
             last = replace(last, day=0.0)
         found = smooth_prices(sample, outlook, purse, last)
@@ -211,7 +236,7 @@ class Steering:
             outlook=outlook,
         )
         means = self._meant_spend(sample, outlook, found)
-        return _Plan(
+        return Plan(
             prices=found,
             reserves=kept,
             sample=sample,
@@ -258,7 +283,7 @@ class Steering:
     def _local_price(self, ts_s: float, places: float) -> float:
         """What a local place is worth until the hour is over: the gain of the last request that
         still gets one, were they given to those that gain most."""
-        plan = self._plan
+        plan = self.plan
         if plan is None or places <= 0:
             return 0.0
         sample, p = plan.sample, self._prices
@@ -320,7 +345,7 @@ class Steering:
     def _kept(self, ts_s: float) -> tuple[Reserves, float, float]:
         """The last plan's reserves, and what share of them today's and all remaining demand still
         needs: demand that has come is no longer to be kept for."""
-        plan = self._plan
+        plan = self.plan
         none = np.zeros(len(self.catalog.departments))
         if plan is None:
             return Reserves(0.0, 0.0, none, 0.0, 0.0, none), 0.0, 0.0

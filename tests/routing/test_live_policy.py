@@ -1,0 +1,253 @@
+"""The chapter's words, on the live planner: what budgets, the day, the tier and revenue do to where
+requests go; and what keeps standing when things fail."""
+
+import uuid
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from apps.budgets.errors import BudgetRefused
+from apps.routing.core.choosing import NoneEligible
+from apps.routing.decision_log import client, store_decisions
+from apps.routing.errors import NotWorthItsPrice
+from apps.routing.live_models import ShadowPolicy
+from apps.routing.selectors import (
+    compare_shadows,
+    find_decision,
+    list_policy_changes,
+    read_estimate_quality,
+    read_policy_status,
+)
+from apps.routing.services import add_override, begin_shadow, set_value_model
+from apps.tenants.scoping import tenant_scope
+from tests.conftest import Key
+from tests.routing.stories import LARGE, LOCAL, MINI, Story
+
+
+@pytest.fixture
+def story(key: Key) -> Story:
+    story = Story(key.identity)
+    story.mode("advise")
+    return story
+
+
+def test_a_daily_cap_pushes_traffic_local(story: Story) -> None:
+    story.budget("1.50", "day")
+    story.plan()
+    # Twelve hours in, what is left of the day is more than its chats need.
+    assert story.decide().backend == MINI
+    story.spend_large(61)
+    for _ in range(3):
+        policy = story.plan()
+    assert policy.day_price > 0.9
+    decision = story.decide()
+    assert decision.backend == LOCAL
+    assert any("today's budget price" in reason for reason in decision.reasons)
+
+
+def test_a_month_over_tightens_and_one_under_relaxes(story: Story) -> None:
+    budget_id = story.budget("500")
+    assert story.plan().month_price == pytest.approx(0, abs=0.02)
+    assert story.decide().backend == MINI
+    # 192 hours x 4.8 cents are spent; nothing is left.
+    story.amount(budget_id, "9.20")
+    tight = story.plan()
+    assert tight.month_price > 1
+    assert story.decide().backend == LOCAL
+    story.amount(budget_id, "500")
+    assert story.plan().month_price < tight.month_price
+    with tenant_scope(story.key.tenant_id):
+        relaxed, tightened, _ = list_policy_changes()
+    assert any("over: prices tighten" in reason for reason in tightened.reasons)
+    assert any("under: prices relax" in reason for reason in relaxed.reasons)
+    month = next(row for row in tightened.moved if row["what"] == "month")
+    assert month["to"] > month["from"]
+
+
+def test_exhaustion_throttles_the_dear_before_it_refuses_anyone(story: Story) -> None:
+    budget_id = story.budget("500", kind="cloud")
+    story.plan()
+    dear = {"revenue_usd": 0.8, "reserve": True}
+    assert story.decide("enterprise", **dear).backend == LARGE
+    story.amount(budget_id, "9.40")
+    for _ in range(3):
+        story.plan()
+    throttled = story.decide("enterprise", **dear)
+    assert throttled.backend == MINI
+    assert story.decide(reserve=True).backend == LOCAL
+    story.amount(budget_id, "9")
+    story.plan()
+    assert story.decide(reserve=True).backend == LOCAL
+    with pytest.raises(BudgetRefused):
+        # No local backend meets an enterprise's floor; nothing is left for any other.
+        story.decide("enterprise", reserve=True)
+
+
+def test_revenue_and_tier_move_a_request_up_when_its_margin_pays(story: Story) -> None:
+    story.plan()
+    assert story.decide().backend == MINI
+    up = story.decide(revenue_usd=2.0)
+    assert up.backend == LARGE
+    assert up.expected is not None
+    assert up.expected.worth_usd > 0.5
+    candidates = (LOCAL,)
+    assert story.decide(candidates=candidates).backend == LOCAL
+    with pytest.raises(NoneEligible):
+        story.decide("enterprise", candidates=candidates)
+    assert story.decide("enterprise").backend == MINI
+
+
+def test_an_exhausted_days_price_does_not_come_back_overnight(story: Story) -> None:
+    story.budget("1.20", "day")
+    story.spend_large(50)
+    assert story.plan().day_price > 1
+    story.now = story.now.replace(hour=23, minute=58)
+    evening = story.pace()
+    assert evening.day_price > 1
+    story.now += timedelta(minutes=4)
+    morning = story.pace()
+    assert morning.day_price < 0.5
+    with tenant_scope(story.key.tenant_id):
+        newest = list_policy_changes(limit=1)[0]
+    assert "a new day began" in newest.reasons
+    assert story.decide().backend == MINI
+
+
+def test_prices_are_paced_between_plans_and_go_on_after_a_restart(story: Story) -> None:
+    story.budget("10.20")
+    planned = story.plan()
+    story.spend_large(80)
+    paced = story.pace()
+    assert paced.version == planned.version + 1
+    assert paced.month_price > planned.month_price > 0
+    # Nothing of it stands in memory: the next worker reads it back.
+    again = story.pace()
+    assert again.month_price == pytest.approx(paced.month_price)
+    assert again.month_left_usd < planned.month_left_usd
+
+
+def test_when_a_plan_fails_the_last_prices_stand_and_the_pacer_goes_on(story: Story) -> None:
+    story.budget("10.20")
+    planned = story.plan()
+    with tenant_scope(story.key.tenant_id):
+        # Written past the service that would refuse it: what no plan can be made with.
+        ShadowPolicy.objects.create(
+            name="broken",
+            value_model={"floors": "none"},
+            reason="story",
+            actor="test",
+            created_at=story.now,
+        )
+    story.spend_large(80)
+    paced = story.pace()
+    with tenant_scope(story.key.tenant_id):
+        status = read_policy_status()
+    assert status is not None
+    assert "floors" in status.failure
+    assert paced.month_price > planned.month_price > 0
+    assert story.decide().policy_version == paced.version
+
+
+def test_a_new_value_model_is_planned_with_at_once_and_its_floors_are_hard(story: Story) -> None:
+    story.plan()
+    with tenant_scope(story.key.tenant_id):
+        floors = {"standard": {"chat": 0.9}}
+        set_value_model({"floors": floors}, actor="test", reason="better", now=story.now)
+    story.pace()
+    decision = story.decide()
+    assert decision.backend == LARGE
+    assert any(
+        "its quality for chat is 0.89, the floor of standard is 0.90" in other.reason
+        for other in decision.alternatives
+    )
+    with tenant_scope(story.key.tenant_id):
+        assert "the value model changed" in list_policy_changes(limit=1)[0].reasons
+        add_override("pin", MINI, actor="ada", reason="a try", now=story.now)
+    pinned = story.decide()
+    assert pinned.backend == LARGE
+    assert any("below the floor, which no pin lowers" in reason for reason in pinned.reasons)
+
+
+def test_people_pin_ban_and_boost(story: Story) -> None:
+    story.plan()
+    with tenant_scope(story.key.tenant_id):
+        add_override(
+            "boost", LOCAL, boost_share=Decimal("0.2"), actor="ada", reason="try it", now=story.now
+        )
+    assert story.decide().backend == LOCAL
+    with tenant_scope(story.key.tenant_id):
+        add_override("ban", LOCAL, task="chat", actor="ada", reason="it broke", now=story.now)
+    banned = story.decide()
+    assert banned.backend == MINI
+    assert f"{LOCAL} banned by ada: it broke" in banned.reasons
+
+
+def test_enforced_prices_refuse_and_advice_does_not(story: Story) -> None:
+    story.budget("9.01")
+    for _ in range(2):
+        story.plan()
+    only = {"candidates": (LARGE,)}
+    assert story.decide(**only).backend == LARGE
+    story.mode("enforce")
+    with pytest.raises(NotWorthItsPrice) as refused:
+        story.decide(**only)
+    assert refused.value.price > 1
+    story.mode("observe")
+    observed = story.decide()
+    # The cheapest that meets the floor, as it would be without a policy.
+    assert (observed.backend, observed.mode) == (LOCAL, "observe")
+
+
+def test_a_budget_that_throttles_leaves_the_cheapest(story: Story) -> None:
+    story.budget("0.10", "day", "throttle", department="support")
+    story.spend_large(1)
+    story.plan()
+    decision = story.decide(revenue_usd=5.0)
+    assert decision.backend == LOCAL
+    assert "day budget is used up; meanwhile only the cheapest runs" in decision.reasons
+
+
+def test_decisions_are_kept_and_held_against_their_charges(story: Story) -> None:
+    client().delete("costboard:routing:decisions")
+    with tenant_scope(story.key.tenant_id):
+        begin_shadow(
+            "pennies", budget_factor=Decimal("0.5"), actor="test", reason="what if", now=story.now
+        )
+    story.budget("14")
+    story.plan()
+    decision = story.decide()
+    assert store_decisions() == 1
+    story.use(
+        [
+            story.event(
+                story.now, decision.backend, decision_id=decision.decision_id, quality_score=1
+            )
+        ]
+    )
+    end = story.now + timedelta(hours=1)
+    with tenant_scope(story.key.tenant_id):
+        row = find_decision(uuid.UUID(decision.decision_id))
+        estimates = read_estimate_quality(start=story.now - timedelta(hours=1), end=end)
+        shadows = compare_shadows(start=story.now - timedelta(hours=1), end=end)
+    assert row is not None
+    assert (row.ran_on, row.quality_score) == (decision.backend, 1.0)
+    assert row.actual_usd == Decimal("0.0009")
+    assert row.propensity > 0.9
+    assert row.policy_version == decision.policy_version
+    assert estimates[0].actual_share == pytest.approx(Decimal(1), rel=Decimal("0.05"))
+    assert [(s.name, s.decisions) for s in shadows] == [("pennies", 1)]
+    assert shadows[0].shadow_cost_usd < shadows[0].live_cost_usd
+
+
+def test_outcomes_teach_quality_and_no_floor(story: Story) -> None:
+    before = story.plan()
+    n = [backend.name for backend in before.backends].index(MINI)
+    story.use(
+        story.event(story.now - timedelta(minutes=5), MINI, quality_score=0.5) for _ in range(300)
+    )
+    after = story.plan()
+    assert after.quality["chat"][n][0] < before.quality["chat"][n][0] - 0.1
+    assert after.table_quality == before.table_quality
+    assert after.floors == before.floors
+    assert story.decide().backend == LOCAL
