@@ -1,5 +1,5 @@
-"""Findings as opportunities: what a runaway loop cost beyond the usual, and which requests a finding
-is about. Reads insights and rollups; writes nothing.
+"""Findings as opportunities: what a runaway loop cost beyond the usual, and which requests a
+finding is about. Reads insights and rollups; writes nothing.
 
 The saving is the finding's excess, its interval what was ordinary for those hours. It is confirmed
 by other numbers: the same hours of the four weeks before.
@@ -26,6 +26,8 @@ WEEKS: Final = 4
 LONGEST: Final = timedelta(days=3)
 # A loop costs so many times what was expected.
 RUNAWAY_TIMES: Final = 2
+# What is ordinary is itself a guess: at least so much of the excess either way.
+DOUBT: Final = 0.05
 NAMED: Final = ("customer", "department", "task")
 NO_QUALITY: Final = Estimate(0.0, 0.0, 0.0)
 
@@ -33,11 +35,11 @@ NO_QUALITY: Final = Estimate(0.0, 0.0, 0.0)
 @dataclass(frozen=True, slots=True)
 class Episodes:
     """`requests` names those that findings are about, as changes do, with `first_s` and `last_s`
-    from the window's start; `loops` the findings that cost money for nothing."""
+    from the window's start; `storms` those that lost their cache. `loops` cost for nothing."""
 
     requests: Sequence[Mapping[str, Any]]
+    storms: Sequence[Mapping[str, Any]]
     loops: Sequence[FindingInfo]
-    storms: Sequence[FindingInfo]
 
 
 def read_episodes(start: datetime, end: datetime, *, now: datetime) -> Episodes:
@@ -59,15 +61,25 @@ def read_episodes(start: datetime, end: datetime, *, now: datetime) -> Episodes:
         for one in found
         if one not in storms and one.actual_usd >= RUNAWAY_TIMES * one.expected_usd
     ]
-    requests = [
-        {
-            "first_s": (one.first_bad_at - start).total_seconds(),
-            "last_s": (one.last_bad_at + HOUR - start).total_seconds(),
-            **_named(one, backends),
-        }
-        for one in loops
-    ]
-    return Episodes([one for one in requests if len(one) > 2], loops, storms)
+    named = [_requests(one, start, backends) for one in loops]
+    lost = [_requests(one, start, backends, ("task", "backend")) for one in storms]
+    return Episodes(
+        [one for one in named if len(one) > 2], [one for one in lost if len(one) == 4], loops
+    )
+
+
+def _requests(
+    info: FindingInfo,
+    start: datetime,
+    backends: Mapping[str, str],
+    fields: Sequence[str] = (*NAMED, "backend"),
+) -> dict[str, Any]:
+    named = _named(info, backends)
+    return {
+        "first_s": (info.first_bad_at - start).total_seconds(),
+        "last_s": (info.last_bad_at + HOUR - start).total_seconds(),
+        **{name: value for name, value in named.items() if name in fields},
+    }
 
 
 def loop_opportunities(episodes: Episodes, *, months: float) -> list[Opportunity]:
@@ -98,8 +110,8 @@ def _of_loop(info: FindingInfo, months: float) -> Opportunity:
     detail = get_finding(info.id)
     bad = [point for point in detail.points if point.is_bad] if detail else []
     excess = float(info.excess_usd)
-    low = min(sum(max(0.0, p.actual_usd - p.high_usd) for p in bad), excess)
-    high = max(sum(p.actual_usd - p.low_usd for p in bad), excess)
+    low = min(sum(max(0.0, p.actual_usd - p.high_usd) for p in bad), (1 - DOUBT) * excess)
+    high = max(sum(p.actual_usd - p.low_usd for p in bad), (1 + DOUBT) * excess)
     saving = Estimate(excess, low, high).times(1 / months)
     story = [list(pair) for pair in info.explanation.get("story", [])]
     return Opportunity(

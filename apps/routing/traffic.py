@@ -131,6 +131,16 @@ class _Costs:
     cached_usd: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What is known of each charge before it is priced elsewhere."""
+
+    task: NDArray[np.int64]
+    actual: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    weight: Floats
+
+
 class _Reader:
     """From charges to columns, with the names of one tenant."""
 
@@ -167,8 +177,8 @@ class _Reader:
             task, actual, tokens, hour, tasks=len(self.tasks), backends=len(self.backends)
         )
         weight = weigh([order[self.cell(c)] for c in charges], list(cells.values()))
-        columns = self._costs(charges, task, actual, habits)
-        traffic = self._traffic(charges, task, actual, tokens, weight, columns, habits)
+        columns = _Columns(task, actual, tokens, weight)
+        traffic = self._traffic(charges, columns, habits)
         return Window(self.start, end, happened, traffic, habits)
 
     def _costs(
@@ -210,13 +220,11 @@ class _Reader:
     def _traffic(
         self,
         charges: list[SampledCharge],
-        task: NDArray[np.int64],
-        actual: NDArray[np.int64],
-        tokens: NDArray[np.int64],
-        weight: Floats,
-        costs: _Costs,
+        columns: _Columns,
         habits: Habits,
     ) -> Traffic:
+        task, actual, tokens = columns.task, columns.actual, columns.tokens
+        costs = self._costs(charges, task, actual, habits)
         customers = [self.customers.get(c.place.customer_id or 0) for c in charges]
         tier = np.array(
             [TIERS.index(self.model.tier_of(c.tier if c else None)) for c in customers],
@@ -238,7 +246,7 @@ class _Reader:
             ),
             worth=self._worth(charges, task, actual),
             ts_s=np.array([(c.occurred_at - self.start).total_seconds() for c in charges]),
-            weight=weight,
+            weight=columns.weight,
             actual=actual,
             task=task,
             tier=tier,
@@ -315,7 +323,8 @@ class _Reader:
         return Worth(
             level=level,
             deviation=1.0 / np.sqrt(own + count * one),
-            eligible=table[None, :, :] >= floors[:, :, None],
+            table=table,
+            floors=floors,
             fail=np.array([model.fail_multiplier[tier] for tier in TIERS]),
             reject=model.refusal_multiplier,
         )

@@ -27,7 +27,7 @@ def replay_change(traffic: Traffic, change: Change) -> Difference:
     if kind == "local":
         return difference(traffic, local_choice(traffic, change))
     if kind == "cache":
-        chosen = covered(traffic, change) & traffic.has_lost_cache
+        chosen = without_cache(traffic, change)
         usd = np.where(chosen, traffic.cached_usd, traffic.actual_cost())
         return cheaper(traffic, usd, doubt=CACHE_DOUBT)
     if kind == "batch":
@@ -61,6 +61,13 @@ def covered(traffic: Traffic, change: Change) -> Bools:
         of_it = [name.partition("/")[0] == provider for name in labels.backends]
         found &= np.array(of_it, dtype=bool)[traffic.actual]
     return found
+
+
+def without_cache(traffic: Traffic, change: Change) -> Bools:
+    """Requests of the change whose cache took nothing, by their own count or by a finding's."""
+    known = traffic.has_lost_cache | in_episodes(traffic, change.get("episodes", ()))
+    lost: Bools = covered(traffic, change) & known
+    return lost
 
 
 def in_episodes(traffic: Traffic, episodes: Sequence[Change]) -> Bools:

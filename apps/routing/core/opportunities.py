@@ -18,6 +18,7 @@ from apps.routing.core.changes import (
     in_episodes,
     moved_choice,
     replay_change,
+    without_cache,
 )
 from apps.routing.core.traffic import Bools, Difference, Estimate, Traffic, difference
 
@@ -27,7 +28,7 @@ KINDS: Final = (
 # Less than this share of the window's spend is not worth anybody's time.
 WORTH_TELLING: Final = 0.001
 # A part of a move has to show so many requests in the sample, and a certain gain.
-PART_SEEN: Final = 8
+PART_SEEN: Final = 20
 # A backend is given up when its moves take so much of its spend away.
 DROPPED: Final = 0.9
 # Answers of so many times the median are cut, where there is no finding about them.
@@ -73,9 +74,11 @@ def find_opportunities(
     months: float,
     local_places: Mapping[str, float],
     episodes: Sequence[Change] = (),
+    storms: Sequence[Change] = (),
 ) -> list[Opportunity]:
     """All but those that stand on findings, the best first. `local_places`: requests an hour.
-    `episodes` names the requests that findings are about: what is unusual is no class of work."""
+    `episodes` and `storms` name the requests that findings of loops and of lost caches are about:
+    what is unusual is no class of work."""
     if not len(traffic):
         return []
     usual = ~in_episodes(traffic, episodes)
@@ -84,7 +87,7 @@ def find_opportunities(
     found = [
         *_drops(traffic, moves, dropped, months),
         *_moves_by_task(traffic, moves, dropped, months),
-        *_caches(traffic, months),
+        *_caches(traffic, storms, months),
         *_batches(traffic, months),
         *_caps(traffic, usual, episodes, months),
         *_locals(traffic, usual, moves, local_places, months),
@@ -237,24 +240,20 @@ def _of_moves(
     )
 
 
-def _caches(traffic: Traffic, months: float) -> Iterator[Opportunity]:
+def _caches(traffic: Traffic, storms: Sequence[Change], months: float) -> Iterator[Opportunity]:
     """Stretches in which a cache took nothing although prefixes repeat."""
-    for task, backend in _pairs(traffic, traffic.has_lost_cache):
-        change = {"kind": "cache", "task": task, "backend": backend}
-        chosen = covered(traffic, change) & traffic.has_lost_cache
+    for task, backend in _pairs(traffic, traffic.has_lost_cache | in_episodes(traffic, storms)):
+        change = {
+            "kind": "cache", "task": task, "backend": backend,
+            "episodes": [s for s in storms if (s.get("task"), s.get("backend")) == (task, backend)],
+        }  # fmt: skip
+        chosen = without_cache(traffic, change)
+        hours = _hours(traffic, chosen)
         yield from_difference(
-            "cache",
-            f"cache:{task}:{backend}",
-            replay_change(traffic, change),
-            change,
-            months,
-            lasted_days=_hours(traffic, chosen) / 24.0 / months,
-            task=task,
-            backend=backend,
-            hours=_hours(traffic, chosen),
-            first_s=float(traffic.ts_s[chosen].min()),
-            last_s=float(traffic.ts_s[chosen].max()),
-        )
+            "cache", f"cache:{task}:{backend}", replay_change(traffic, change), change, months,
+            lasted_days=hours / 24.0 / months, task=task, backend=backend, hours=hours,
+            first_s=float(traffic.ts_s[chosen].min()), last_s=float(traffic.ts_s[chosen].max()),
+        )  # fmt: skip
 
 
 def _hours(traffic: Traffic, chosen: Bools) -> float:

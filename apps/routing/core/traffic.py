@@ -41,21 +41,30 @@ class Labels:
 @dataclass(frozen=True, slots=True)
 class Worth:
     """What quality is worth. `level` and `deviation` are tasks x backends, what is believed and how
-    unsure; `eligible` tiers x tasks x backends; `fail` by tier; `reject` per USD of value."""
+    unsure; `table`, in the same order, and `floors` (tiers x tasks) decide what may run where;
+    `fail` by tier; `reject` per USD of value."""
 
     level: Floats
     deviation: Floats
-    eligible: Bools
+    table: Floats
+    floors: Floats
     fail: Floats
     reject: float
+
+    @property
+    def eligible(self) -> Bools:
+        """Tiers x tasks x backends."""
+        may: Bools = self.table[None, :, :] >= self.floors[:, :, None]
+        return may
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """Requests in the order of time, `ts_s` from the window's start. `actual` is where each ran;
     `cost` and `length_usd` (the part of it that a longer or shorter answer changes) are requests x
-    backends, `length_doubt` tasks x from x to, relative. `batch_usd` and `cached_usd` are what each would have cost where
-    it ran, as a batch and with its cache as it usually works."""
+    backends, `length_doubt` tasks x from x to, relative. `batch_usd` and
+    `cached_usd` are what each would have cost where it ran, as a batch and with its cache as it
+    usually works."""
 
     labels: Labels
     worth: Worth
@@ -154,18 +163,19 @@ class Difference:
     refused: float
 
 
-def difference(traffic: Traffic, choice: Ints) -> Difference:
+def difference(traffic: Traffic, choice: Ints, *, before_usd: Floats | None = None) -> Difference:
     """What `choice` (a backend's place, or REFUSED) would have changed, with its uncertainty.
+    `before_usd`: what each request cost, where the traffic's prices are not those of then.
 
     Three things are unsure, and their variances add up: that a sample stands for all (stratified by
-    where requests ran, their task and tier), how long answers are on another backend, and how well a
-    backend does a task where outcomes were not seen (its deviation, shared by all of the cell).
+    where requests ran, their task and tier), how long answers are on another backend, and how well
+    a backend does a task where outcomes were not seen (its deviation, shared by all of the cell).
     """
     t, rows = traffic, traffic.rows
     ran = choice != REFUSED
     there = np.where(ran, choice, 0)
     moved = ran & (choice != t.actual)
-    before = t.actual_cost()
+    before = t.actual_cost() if before_usd is None else before_usd
     after = np.where(ran, t.cost[rows, there], 0.0)
     saved = before - after
     stake = t.stake()

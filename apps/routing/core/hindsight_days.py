@@ -1,0 +1,115 @@
+"""A closed stretch in hindsight: what was done, beside the most that its money could have done.
+
+The bound is hindsight.py's, with the stretch's own cloud spend as its cap and a request standing for
+its weight; where a request ran counts as allowed there, so that what was done is never above it.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from apps.routing.core.building import NO_LIMIT_USD
+from apps.routing.core.hindsight import Month, bound
+from apps.routing.core.traffic import Ints, Traffic
+
+DAY_S: Final = 86_400
+HOUR_S: Final = 3600
+MOST_CAUSES: Final = 5
+LEAST_SHARE: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """USD that a task's requests left on the table by running on `ran` and not on `better`, where
+    most of it would have been made; "" is a refusal."""
+
+    task: str
+    ran: str
+    better: str
+    usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """USD of value less cost. `causes` the largest first."""
+
+    requests: float
+    spent_usd: float
+    done_usd: float
+    bound_usd: float
+    causes: tuple[Cause, ...]
+
+
+def look_back(traffic: Traffic, *, local_places: float) -> Looking:
+    """Of a window without requests: nothing."""
+    t = traffic
+    if not len(t):
+        return Looking(0.0, 0.0, 0.0, 0.0, ())
+    local = np.array(t.labels.is_local)
+    may = t.eligible.copy()
+    may[t.rows, t.actual] = True
+    gain = np.where(may, t.gain(), -np.inf) * t.weight[:, None]
+    spend = np.where(np.isfinite(t.cost), t.cost, 0.0) * t.weight[:, None]
+    refused = -t.worth.reject * t.value_usd * t.weight
+    best_local = np.where(local, gain, -np.inf).argmax(axis=1) if local.any() else None
+    local_gain = np.full(len(t), -np.inf) if best_local is None else gain[t.rows, best_local]
+    cloud = np.flatnonzero(~local)
+    paid = ~local[t.actual]
+    spent_cloud = float((spend[t.rows, t.actual] * paid).sum())
+    month = Month(
+        value=np.column_stack([local_gain, gain[:, cloud]]),
+        spend=np.column_stack([np.zeros(len(t)), spend[:, cloud]]),
+        refused=refused,
+        department=np.zeros(len(t), dtype=np.int64),
+        day=np.zeros(len(t), dtype=np.int64),
+        hour=(t.ts_s // HOUR_S).astype(np.int64),
+        month_usd=spent_cloud,
+        day_usd=NO_LIMIT_USD,
+        department_usd=np.array([NO_LIMIT_USD]),
+        local_requests_per_hour=_places(t, local, local_places),
+    )
+    found = bound(month)
+    done = float(gain[t.rows, t.actual].sum())
+    return Looking(
+        requests=float(t.weight.sum()),
+        spent_usd=float(spend[t.rows, t.actual].sum()),
+        done_usd=done,
+        bound_usd=max(found.bound_usd, done),
+        causes=_causes(t, gain, spend * ~local, found.month_price, max(found.bound_usd - done, 0)),
+    )
+
+
+def _places(t: Traffic, local: "np.ndarray[tuple[int], np.dtype[np.bool_]]", places: float) -> float:
+    """In sampled requests; never fewer than the busiest hour used."""
+    each = max(float(t.weight.mean()), 1e-9)
+    hours = (t.ts_s // HOUR_S).astype(int)
+    used = np.bincount(hours, local[t.actual].astype(float))
+    return max(places / each, float(used.max(initial=0.0)))
+
+
+def _causes(
+    t: Traffic, gain: "np.ndarray[tuple[int, int], np.dtype[np.float64]]",
+    spend: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", price: float, left_usd: float
+) -> tuple[Cause, ...]:  # fmt: skip
+    """The gap by task and backend: each request's best priced score less that of where it ran,
+    scaled so that all of them add up to what was left."""
+    scores = gain - price * spend
+    better: Ints = scores.argmax(axis=1)
+    lost = scores[t.rows, better] - scores[t.rows, t.actual]
+    total = float(lost.sum())
+    if total <= 0 or left_usd <= 0:
+        return ()
+    backends = len(t.labels.backends)
+    cell = t.task * backends + t.actual
+    sums = np.bincount(cell, lost, len(t.labels.tasks) * backends) * left_usd / total
+    causes = []
+    for n in np.argsort(-sums)[:MOST_CAUSES]:
+        if sums[n] < LEAST_SHARE * left_usd:
+            break
+        chosen = cell == n
+        to = int(np.bincount(better[chosen], lost[chosen], backends).argmax())
+        task, ran = divmod(int(n), backends)
+        names = t.labels.backends
+        causes.append(Cause(t.labels.tasks[task], names[ran], names[to], float(sums[n])))
+    return tuple(causes)

@@ -1,0 +1,206 @@
+"""Opportunities: found anew each day on the last 30 days' traffic, and kept for people to decide.
+
+Each is found on one sample and replayed on another; its interval holds both, and one that the
+second does not confirm is not shown. What people accepted or dismissed stays as it was decided.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db import connection
+
+from apps.pricing.core.local_time import day_start
+from apps.routing.core.changes import replay_change
+from apps.routing.core.opportunities import Opportunity as Found
+from apps.routing.core.opportunities import find_opportunities
+from apps.routing.core.traffic import Estimate
+from apps.routing.episodes import Episodes, confirmed_usd, loop_opportunities, read_episodes
+from apps.routing.replay_models import Opportunity
+from apps.routing.selectors import read_value_model
+from apps.routing.traffic import LIMIT, Window, read_window
+from apps.tenants.scoping import current_tenant_id, tenant_scope
+from apps.tenants.selectors import get_tenant
+
+LOOKBACK_DAYS: Final = 30
+MAX_LISTED: Final = 100
+# What was decided is not brought up again for so long.
+SILENCE: Final = timedelta(days=30)
+FIND_SEED, REPLAY_SEED = 1, 2
+SIX: Final = Decimal("0.000001")
+
+
+@dataclass(frozen=True, slots=True)
+class OpportunityInfo:
+    """As the row has it: money of 30 days; promised, once accepted, and what came of it."""
+
+    id: int
+    key: str
+    kind: str
+    state: str
+    saving_usd: Decimal
+    saving_low_usd: Decimal
+    saving_high_usd: Decimal
+    gain_usd: Decimal
+    gain_low_usd: Decimal
+    gain_high_usd: Decimal
+    rate_usd: Decimal
+    replayed_usd: Decimal
+    quality_points: float
+    quality_low_points: float
+    quality_high_points: float
+    requests: float
+    confidence: str
+    change: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    window_start: datetime
+    window_end: datetime
+    found_at: datetime
+    computed_at: datetime
+    decided_at: datetime | None
+    decided_by: str
+    reason: str
+    applied: Mapping[str, Any]
+    realised_usd: Decimal | None
+    realised_until: datetime | None
+
+
+def recompute(tenant_id: int, *, now: datetime, limit: int = LIMIT) -> int:
+    """Find a tenant's opportunities anew; returns how many are shown."""
+    with tenant_scope(tenant_id):
+        start, end = last_days(now)
+        model = read_value_model(now)
+        window = read_window(start, end, model=model, limit=limit, seed=FIND_SEED)
+        other = read_window(start, end, model=model, limit=limit, seed=REPLAY_SEED)
+        episodes = read_episodes(start, end, now=now)
+    found = _confirmed(_find(window, episodes, model.local_requests_per_hour), other)
+    with tenant_scope(tenant_id):
+        found += _confirmed_loops(episodes, window.months)
+        return _keep(found, window, now)
+
+
+def last_days(now: datetime, days: int = LOOKBACK_DAYS) -> tuple[datetime, datetime]:
+    """The tenant in scope's last whole local days."""
+    tenant = get_tenant()
+    today = tenant.local_date(now)
+    return day_start(today - timedelta(days=days), tenant.zone), day_start(today, tenant.zone)
+
+
+def _find(window: Window, episodes: Episodes, places: Mapping[str, float]) -> list[Found]:
+    return find_opportunities(
+        window.traffic,
+        months=window.months,
+        local_places=places,
+        episodes=episodes.requests,
+        storms=episodes.storms,
+    )
+
+
+def _confirmed(found: Sequence[Found], other: Window) -> list[tuple[Found, float]]:
+    """Those that requests of another sample confirm, at an interval that holds both."""
+    kept = []
+    for one in found:
+        again = replay_change(other.traffic, one.change)
+        saved, gained = (e.times(1 / other.months) for e in (again.saved, again.gained))
+        if one.kind == "renegotiate":
+            kept.append((one, saved.mean))
+        elif one.saving.holds(saved.mean) or saved.holds(one.saving.mean):
+            both = replace(one, saving=_hull(one.saving, saved), gain=_hull(one.gain, gained))
+            if both.gain.mean > 0:
+                kept.append((both, saved.mean))
+    return kept
+
+
+def _confirmed_loops(episodes: Episodes, months: float) -> list[tuple[Found, float]]:
+    kept = []
+    for one in loop_opportunities(episodes, months=months):
+        usd = confirmed_usd(one.change["finding_id"])
+        if usd is not None and one.saving.holds(usd / months):
+            kept.append((one, usd / months))
+    return kept
+
+
+def _hull(one: Estimate, other: Estimate) -> Estimate:
+    """Both samples' mean, in an interval that holds both intervals."""
+    return Estimate(
+        (one.mean + other.mean) / 2, min(one.low, other.low), max(one.high, other.high)
+    )
+
+
+def _keep(found: Sequence[tuple[Found, float]], window: Window, now: datetime) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('opportunities', %s))",
+            [current_tenant_id()],
+        )
+    decided = set(
+        Opportunity.objects.filter(decided_at__gt=now - SILENCE)
+        .exclude(state="open")
+        .values_list("key", flat=True)
+    )
+    shown = [(one, usd) for one, usd in found if one.key not in decided]
+    for one, usd in shown:
+        Opportunity.objects.update_or_create(
+            tenant_id=current_tenant_id(),
+            key=one.key,
+            state="open",
+            defaults=_columns(one, usd, window, now),
+            create_defaults=_columns(one, usd, window, now) | {"found_at": now},
+        )
+    Opportunity.objects.filter(state="open").exclude(
+        key__in=[one.key for one, _ in shown]
+    ).update(state="gone", computed_at=now)
+    return len(shown)
+
+
+def _columns(one: Found, replayed_usd: float, window: Window, now: datetime) -> dict[str, Any]:
+    return {
+        "kind": one.kind,
+        "saving_usd": money(one.saving.mean),
+        "saving_low_usd": money(one.saving.low),
+        "saving_high_usd": money(one.saving.high),
+        "gain_usd": money(one.gain.mean),
+        "gain_low_usd": money(one.gain.low),
+        "gain_high_usd": money(one.gain.high),
+        "rate_usd": money(one.rate_usd),
+        "replayed_usd": money(replayed_usd),
+        "quality_points": one.quality_points.mean,
+        "quality_low_points": one.quality_points.low,
+        "quality_high_points": one.quality_points.high,
+        "requests": one.requests,
+        "confidence": one.confidence,
+        "change": dict(one.change),
+        "facts": dict(one.facts),
+        "window_start": window.start,
+        "window_end": window.end,
+        "computed_at": now,
+    }
+
+
+def money(usd: float) -> Decimal:
+    return Decimal(repr(usd)).quantize(SIX)
+
+
+def list_opportunities(*, state: str = "open", limit: int = MAX_LISTED) -> list[OpportunityInfo]:
+    """The tenant in scope's: open ones by rank, others by when they were decided."""
+    rows = Opportunity.objects.filter(state=state)
+    order = ("-rate_usd", "-gain_usd", "key") if state == "open" else ("-decided_at", "-id")
+    return [info_of(row) for row in rows.order_by(*order)[: min(limit, MAX_LISTED)]]
+
+
+def get_opportunity(opportunity_id: int) -> OpportunityInfo | None:
+    row = Opportunity.objects.filter(pk=opportunity_id).first() if opportunity_id < 2**63 else None
+    return info_of(row) if row else None
+
+
+def read_computed_at() -> datetime | None:
+    """When the tenant in scope's were last looked for and found."""
+    return (
+        Opportunity.objects.order_by("-computed_at").values_list("computed_at", flat=True).first()
+    )
+
+
+def info_of(row: Opportunity) -> OpportunityInfo:
+    return OpportunityInfo(**{name: getattr(row, name) for name in OpportunityInfo.__slots__})
