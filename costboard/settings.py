@@ -228,6 +228,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 300.0,
         "options": {"expires": 300},
     },
+    # Each tenant once its local day is over.
+    "look-for-savings": {
+        "task": "apps.routing.tasks.look_for_savings",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
     "maintain-ledger": {
         "task": "apps.usage.tasks.maintain_ledger",
         "schedule": 3600.0,

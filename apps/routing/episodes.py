@@ -141,14 +141,14 @@ def _main_effect(info: FindingInfo) -> str:
 def _named(info: FindingInfo, backends: Mapping[str, str]) -> dict[str, str]:
     """The fields that a change can name: from what the finding is about and what explains it."""
     dimension, key = info.series
-    pairs = [tuple(pair) for pair in info.explanation.get("story", [])]
+    pairs = [(str(name), str(value)) for name, value in info.explanation.get("story", [])]
     if dimension == "model_task":
         model, _, task = key.partition(BETWEEN)
         pairs += [("model", model), ("task", task)]
     else:
         pairs.append((dimension, key))
     named = {name: value for name, value in pairs if name in NAMED and value}
-    model = dict(pairs).get("model")
+    model = dict(pairs).get("model", "")
     return named | ({"backend": backends[model]} if model in backends else {})
 
 

@@ -26,3 +26,11 @@ class InvalidRoutingInput(ValueError):
     def __init__(self, detail: str, *, field: str) -> None:
         super().__init__(detail)
         self.field = field
+
+
+class UnknownOpportunity(LookupError):
+    """The tenant has no opportunity of that id."""
+
+    def __init__(self, opportunity_id: int) -> None:
+        super().__init__(f"there is no opportunity {opportunity_id}")
+        self.opportunity_id = opportunity_id

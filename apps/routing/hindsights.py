@@ -96,7 +96,9 @@ def _look_back(tenant_id: int, period: str, first: date, now: datetime) -> int:
 
 
 def _places(model: ValueModel, labels: Any) -> float:
-    local = [name for name, is_local in zip(labels.backends, labels.is_local, strict=True) if is_local]
+    local = [
+        name for name, is_local in zip(labels.backends, labels.is_local, strict=True) if is_local
+    ]
     return model.local_places(local)
 
 

@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import F, Q
 
-from apps.routing import live_models  # noqa: F401 - its tables are of this app
+from apps.routing import live_models, replay_models  # noqa: F401 - their tables are of this app
 from apps.tenants.scoping import TenantModel
 
 MODES = ["observe", "advise", "enforce"]

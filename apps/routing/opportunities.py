@@ -106,7 +106,7 @@ def _confirmed(found: Sequence[Found], other: Window) -> list[tuple[Found, float
         saved, gained = (e.times(1 / other.months) for e in (again.saved, again.gained))
         if one.kind == "renegotiate":
             kept.append((one, saved.mean))
-        elif one.saving.holds(saved.mean) or saved.holds(one.saving.mean):
+        elif one.saving.meets(saved):
             both = replace(one, saving=_hull(one.saving, saved), gain=_hull(one.gain, gained))
             if both.gain.mean > 0:
                 kept.append((both, saved.mean))
@@ -124,9 +124,7 @@ def _confirmed_loops(episodes: Episodes, months: float) -> list[tuple[Found, flo
 
 def _hull(one: Estimate, other: Estimate) -> Estimate:
     """Both samples' mean, in an interval that holds both intervals."""
-    return Estimate(
-        (one.mean + other.mean) / 2, min(one.low, other.low), max(one.high, other.high)
-    )
+    return Estimate((one.mean + other.mean) / 2, min(one.low, other.low), max(one.high, other.high))
 
 
 def _keep(found: Sequence[tuple[Found, float]], window: Window, now: datetime) -> int:
@@ -149,9 +147,9 @@ def _keep(found: Sequence[tuple[Found, float]], window: Window, now: datetime) -
             defaults=_columns(one, usd, window, now),
             create_defaults=_columns(one, usd, window, now) | {"found_at": now},
         )
-    Opportunity.objects.filter(state="open").exclude(
-        key__in=[one.key for one, _ in shown]
-    ).update(state="gone", computed_at=now)
+    Opportunity.objects.filter(state="open").exclude(key__in=[one.key for one, _ in shown]).update(
+        state="gone", computed_at=now
+    )
     return len(shown)
 
 
@@ -200,6 +198,14 @@ def read_computed_at() -> datetime | None:
     return (
         Opportunity.objects.order_by("-computed_at").values_list("computed_at", flat=True).first()
     )
+
+
+def is_due(tenant_id: int, *, now: datetime) -> bool:
+    """Whether a local day has ended since a tenant's were last looked for."""
+    with tenant_scope(tenant_id):
+        last = read_computed_at()
+        tenant = get_tenant()
+        return last is None or tenant.local_date(last) < tenant.local_date(now)
 
 
 def info_of(row: Opportunity) -> OpportunityInfo:

@@ -117,6 +117,7 @@ def measure_accepted(tenant_id: int, *, now: datetime) -> int:
         ids = list(rows.values_list("id", "decided_at").order_by("decided_at"))
     for opportunity_id, since in ids:
         with tenant_scope(tenant_id):
+            assert since is not None  # noqa: S101 - accepted rows have it
             window = read_window(since, now, model=read_value_model(now), limit=SAMPLE)
             row = Opportunity.objects.get(pk=opportunity_id)
             usd = realised_usd(row.kind, row.change, row.facts, row.saving_usd, window)

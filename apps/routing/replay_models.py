@@ -12,7 +12,7 @@ from apps.tenants.scoping import TenantModel
 SIMULATION_STATES = ["queued", "running", "done", "failed"]
 OPPORTUNITY_STATES = ["open", "accepted", "dismissed", "gone"]
 PERIODS = ["day", "month"]
-MONEY = {"max_digits": 20, "decimal_places": 6}
+DIGITS, DECIMALS = 20, 6
 
 
 class Simulation(TenantModel):
@@ -54,14 +54,14 @@ class Opportunity(TenantModel):
     key = models.CharField(max_length=300)
     kind = models.CharField(max_length=12)
     state = models.CharField(max_length=10, default="open")
-    saving_usd = models.DecimalField(**MONEY)
-    saving_low_usd = models.DecimalField(**MONEY)
-    saving_high_usd = models.DecimalField(**MONEY)
-    gain_usd = models.DecimalField(**MONEY)
-    gain_low_usd = models.DecimalField(**MONEY)
-    gain_high_usd = models.DecimalField(**MONEY)
-    rate_usd = models.DecimalField(**MONEY)
-    replayed_usd = models.DecimalField(**MONEY)
+    saving_usd = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
+    saving_low_usd = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
+    saving_high_usd = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
+    gain_usd = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
+    gain_low_usd = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
+    gain_high_usd = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
+    rate_usd = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
+    replayed_usd = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
     quality_points = models.FloatField()
     quality_low_points = models.FloatField()
     quality_high_points = models.FloatField()
@@ -78,7 +78,7 @@ class Opportunity(TenantModel):
     reason = models.CharField(max_length=500, blank=True)
     # What accepting it did: ids of overrides, or nothing where the change is outside Costboard.
     applied = models.JSONField(default=dict)
-    realised_usd = models.DecimalField(**MONEY, null=True)
+    realised_usd = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS, null=True)
     realised_until = models.DateTimeField(null=True)
 
     class Meta(TenantModel.Meta):
@@ -112,9 +112,9 @@ class Hindsight(TenantModel):
     period = models.CharField(max_length=5)
     first_day = models.DateField()
     requests = models.BigIntegerField()
-    spent_usd = models.DecimalField(**MONEY)
-    done_usd = models.DecimalField(**MONEY)
-    bound_usd = models.DecimalField(**MONEY)
+    spent_usd = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
+    done_usd = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
+    bound_usd = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
     causes = models.JSONField(default=list)
     value_model = models.PositiveIntegerField()
     computed_at = models.DateTimeField()

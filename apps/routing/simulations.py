@@ -65,12 +65,16 @@ def ask_simulation(
             f"a window is an hour to {LONGEST.days} days long; this is {end - start}", field="from"
         )
     if end > now:
-        raise InvalidRoutingInput("the window ends in the future: only what ran is replayed", field="to")
+        raise InvalidRoutingInput(
+            "the window ends in the future: only what ran is replayed", field="to"
+        )
     try:
         read_asked(asked)
     except WhatIfError as error:
         raise InvalidRoutingInput(str(error), field=error.field) from error
-    waiting = Simulation.objects.filter(state__in=["queued", "running"], created_at__gt=now - SILENT)
+    waiting = Simulation.objects.filter(
+        state__in=["queued", "running"], created_at__gt=now - SILENT
+    )
     if waiting.count() >= MAX_WAITING:
         raise InvalidRoutingInput(
             f"{MAX_WAITING} simulations wait already; ask again when one is done", field="name"
@@ -103,15 +107,15 @@ def run_simulation(tenant_id: int, simulation_id: int, *, now: datetime) -> None
     try:
         result = _replay(tenant_id, simulation_id, row.asked)
     except WhatIfError as error:
-        _note(tenant_id, simulation_id, state="failed", error=str(error)[:MAX_ERROR], finished_at=now)
+        _note(
+            tenant_id, simulation_id, state="failed", error=str(error)[:MAX_ERROR], finished_at=now
+        )
     except Exception:
         logger.exception("simulation %s of tenant %s failed", simulation_id, tenant_id)
         told = "something went wrong; the worker's log says what"
         _note(tenant_id, simulation_id, state="failed", error=told, finished_at=now)
     else:
-        _note(
-            tenant_id, simulation_id, state="done", progress=100, result=result, finished_at=now
-        )
+        _note(tenant_id, simulation_id, state="done", progress=100, result=result, finished_at=now)
 
 
 def _replay(tenant_id: int, simulation_id: int, asked: Mapping[str, Any]) -> dict[str, Any]:

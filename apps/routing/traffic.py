@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from apps.pricing.core.money import EXACT
 from apps.pricing.core.rating import MeteredUsage
 from apps.pricing.selectors import BackendInfo, list_backends
-from apps.routing.core.habits import Habits, learn_habits
+from apps.routing.core.habits import OUTPUT, Habits, learn_habits
 from apps.routing.core.traffic import Floats, Labels, Traffic, Worth, weigh
 from apps.routing.core.value_model import MAX_BACKENDS, TIERS, ValueModel
 from apps.tenants.selectors import list_customers, list_departments
@@ -181,40 +181,28 @@ class _Reader:
         traffic = self._traffic(charges, columns, habits)
         return Window(self.start, end, happened, traffic, habits)
 
-    def _costs(
-        self,
-        charges: list[SampledCharge],
-        task: NDArray[np.int64],
-        actual: NDArray[np.int64],
-        habits: Habits,
-    ) -> _Costs:
+    def _costs(self, charges: list[SampledCharge], columns: _Columns, habits: Habits) -> _Costs:
+        task, actual, tokens = columns.task, columns.actual, columns.tokens
+        at_s = [charge.occurred_at.timestamp() for charge in charges]
         size = len(charges), len(self.backends)
         cost, length = np.full(size, np.inf), np.zeros(size)
-        batch, cached = np.zeros(size[0]), np.zeros(size[0])
-        for n, charge in enumerate(charges):
-            at_s = charge.occurred_at.timestamp()
-            here, t = int(actual[n]), int(task[n])
-            for b, backend in enumerate(self.backends):
-                card = backend.card
-                assert card is not None  # noqa: S101 - those without were left out
-                usage = charge.tokens if b == here else habits.usage_on(charge.tokens, t, here, b)
-                written = card.cost_units(0, 0, 0, 0, usage[4], usage[5], at_s)
-                length[n, b] = max(written, 0) / UNITS_PER_USD
-                if b == here and charge.cost_units >= 0:
-                    cost[n, b] = charge.cost_units / UNITS_PER_USD
-                    continue
-                units = card.cost_units(*usage, at_s)
-                if units >= 0:
-                    cost[n, b] = units / UNITS_PER_USD
-            own = self.backends[here].card
-            assert own is not None  # noqa: S101
-            batch[n] = own.cost_units_of(MeteredUsage(*charge.tokens), at_s, context=BATCH)
-            usual = habits.usual_usage(charge.tokens, t, here)
-            cached[n] = own.cost_units(*usual, at_s) if usual else -1
-        for alternative in (batch, cached):
-            alternative[:] = np.where(
-                alternative >= 0, alternative / UNITS_PER_USD, cost[np.arange(size[0]), actual]
-            )
+        for b, backend in enumerate(self.backends):
+            here = (actual == b)[:, None]
+            usage = np.where(here, tokens, habits.usage_on(tokens, task, actual, b))
+            cost[:, b] = _usd(backend, usage, at_s, np.inf)
+            answers = np.where(np.arange(6) >= OUTPUT, usage, 0)
+            length[:, b] = _usd(backend, answers, at_s, 0.0)
+        rated = np.array([charge.cost_units for charge in charges], dtype=float)
+        rows = np.arange(size[0])
+        own = np.where(rated >= 0, rated / UNITS_PER_USD, cost[rows, actual])
+        cost[rows, actual] = own
+        usual = habits.usual_usage(tokens, task, actual)
+        batch, cached = own.copy(), own.copy()
+        for b, backend in enumerate(self.backends):
+            there = np.flatnonzero(actual == b)
+            times = [at_s[n] for n in there]
+            cached[there] = _usd(backend, usual[there], times, own[there])
+            batch[there] = _usd(backend, tokens[there], times, own[there], context=BATCH)
         return _Costs(cost, length, batch, cached)
 
     def _traffic(
@@ -224,7 +212,7 @@ class _Reader:
         habits: Habits,
     ) -> Traffic:
         task, actual, tokens = columns.task, columns.actual, columns.tokens
-        costs = self._costs(charges, task, actual, habits)
+        costs = self._costs(charges, columns, habits)
         customers = [self.customers.get(c.place.customer_id or 0) for c in charges]
         tier = np.array(
             [TIERS.index(self.model.tier_of(c.tier if c else None)) for c in customers],
@@ -328,3 +316,29 @@ class _Reader:
             fail=np.array([model.fail_multiplier[tier] for tier in TIERS]),
             reject=model.refusal_multiplier,
         )
+
+
+def _usd(
+    backend: BackendInfo,
+    usage: NDArray[np.int64],
+    at_s: Sequence[float],
+    unpriced: Floats | float,
+    context: Mapping[str, str] | None = None,
+) -> Floats:
+    """What requests cost on a backend, exactly rated; `unpriced` where it has no price."""
+    card = backend.card
+    if card is None:
+        return np.broadcast_to(np.asarray(unpriced, dtype=float), (len(usage),)).copy()
+    rows = usage.tolist()
+    if context:
+        units = [
+            card.cost_units_of(MeteredUsage(*row), at, context=context)
+            for row, at in zip(rows, at_s, strict=True)
+        ]
+    else:
+        units = [
+            card.cost_units(a, b, c, d, e, f, at)
+            for (a, b, c, d, e, f), at in zip(rows, at_s, strict=True)
+        ]
+    found = np.array(units, dtype=float)
+    return np.where(found >= 0, found / UNITS_PER_USD, unpriced)

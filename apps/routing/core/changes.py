@@ -107,7 +107,8 @@ def local_choice(traffic: Traffic, change: Change) -> Ints:
         there = _place(traffic.labels.backends, name)
         if there >= 0:
             saved = traffic.actual_cost() - traffic.cost[:, there]
-            used = np.bincount(hour, traffic.weight * (traffic.actual == there), hours)
+            here = np.where(traffic.actual == there, traffic.weight, 0.0)
+            used = np.bincount(hour, here, hours).astype(float)
             wants = (wanted == there) & (traffic.actual != there)
             chosen = _best_of_hours(traffic, wants, saved, hour, float(places) - used)
             choice[chosen] = there

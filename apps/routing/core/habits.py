@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from apps.routing.core.traffic import SEEN, UNSEEN_LENGTH, Bools, Floats, Ints
 
-Tokens = tuple[int, int, int, int, int, int]
 UNCACHED, READ, WRITE_5M, WRITE_1H, OUTPUT, REASONING = range(6)
 DAY_HOURS: Final = 24
 # A stretch of hours whose cache takes less than this of what it usually does has lost it.
@@ -40,33 +38,37 @@ class Habits:
     length_doubt: Floats
     has_lost_cache: Bools
 
-    def usage_on(self, tokens: Tokens, task: int, here: int, there: int) -> Tokens:
-        """What backend `there` would bill for a request that ran `here`. A cache that was not seen
-        at the task takes nothing; answers are as much longer as its median answer is."""
-        total = sum(tokens[:OUTPUT])
-        read, write_5m, write_1h = (round(total * s) for s in self.split[task, there])
-        written = tokens[OUTPUT]
-        if self.knows_length(task, here) and self.knows_length(task, there):
-            written = round(written * self.length[task, there] / max(self.length[task, here], 1.0))
-        thought = round(written * self.reasoning[task, there])
-        return total - read - write_5m - write_1h, read, write_5m, write_1h, written, thought
+    def usage_on(self, tokens: Ints, task: Ints, actual: Ints, there: int) -> Ints:
+        """What backend `there` would bill for requests that ran elsewhere, columns as in `tokens`.
+        A cache that was not seen at the task takes nothing; answers are as much longer as its
+        median answer is."""
+        read = self._shared(tokens, self.split[task, there])
+        known = (self.count[task, actual] >= SEEN) & (self.count[task, there] >= SEEN)
+        longer = self.length[task, there] / np.maximum(self.length[task, actual], 1.0)
+        written = np.rint(tokens[:, OUTPUT] * np.where(known, longer, 1.0)).astype(np.int64)
+        thought = np.rint(written * self.reasoning[task, there]).astype(np.int64)
+        return np.column_stack([read, written, thought])
 
-    def usual_usage(self, tokens: Tokens, task: int, here: int) -> Tokens | None:
-        """The request with the cache as on a median day; None where there is none to speak of."""
-        usual = self.usual[task, here]
-        if usual[0] < WORTH_CACHING:
-            return None
-        total = sum(tokens[:OUTPUT])
-        read, write_5m, write_1h = (round(total * s) for s in usual)
-        plain = total - read - write_5m - write_1h
-        return plain, read, write_5m, write_1h, tokens[OUTPUT], tokens[REASONING]
+    def usual_usage(self, tokens: Ints, task: Ints, actual: Ints) -> Ints:
+        """Requests where they ran, with the cache as on a median day; as they were where there is
+        none to speak of."""
+        usual = self.usual[task, actual]
+        input_tokens = self._shared(tokens, usual)
+        kept = (usual[:, 0] < WORTH_CACHING)[:, None]
+        return np.column_stack(
+            [np.where(kept, tokens[:, :OUTPUT], input_tokens), tokens[:, OUTPUT:]]
+        )
 
-    def knows_length(self, task: int, backend: int) -> bool:
-        return bool(self.count[task, backend] >= SEEN)
+    @staticmethod
+    def _shared(tokens: Ints, shares: Floats) -> Ints:
+        """The input in its four buckets, of which the last three have these shares."""
+        total = tokens[:, :OUTPUT].sum(axis=1)
+        taken = np.rint(total[:, None] * shares).astype(np.int64)
+        return np.column_stack([total - taken.sum(axis=1), taken])
 
 
 def learn_habits(
-    task: Ints, actual: Ints, tokens: NDArray[np.int64], hour: Ints, *, tasks: int, backends: int
+    task: Ints, actual: Ints, tokens: Ints, hour: Ints, *, tasks: int, backends: int
 ) -> Habits:
     """From a sample's columns; `tokens` as charges have them, `hour` since 1970."""
     size = tasks * backends
@@ -75,8 +77,8 @@ def learn_habits(
     taken = tokens[:, READ:OUTPUT].astype(float)
     count = np.bincount(cell, minlength=size)
     input_tokens = np.maximum(np.bincount(cell, total, size), 1.0)
-    split = np.stack([np.bincount(cell, column, size) for column in taken.T], axis=1)
-    split = np.where((count >= SEEN)[:, None], split / input_tokens[:, None], 0.0)
+    sums = np.stack([np.bincount(cell, column, size) for column in taken.T], axis=1)
+    split = np.where((count >= SEEN)[:, None], sums / input_tokens[:, None], 0.0)
     usual = _usual_split(cell, hour // DAY_HOURS, total, taken, size)
     written = tokens[:, OUTPUT].astype(float)
     length, spread = np.ones(size), np.full(size, UNSEEN_LENGTH)

@@ -1,7 +1,7 @@
 """A closed stretch in hindsight: what was done, beside the most that its money could have done.
 
-The bound is hindsight.py's, with the stretch's own cloud spend as its cap and a request standing for
-its weight; where a request ran counts as allowed there, so that what was done is never above it.
+The bound is hindsight.py's, with the stretch's own cloud spend as its cap and a request standing
+for its weight. Where a request ran it counts as allowed: what was done is never above the bound.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 
 from apps.routing.core.building import NO_LIMIT_USD
 from apps.routing.core.hindsight import Month, bound
-from apps.routing.core.traffic import Ints, Traffic
+from apps.routing.core.traffic import Bools, Floats, Ints, Traffic
 
 DAY_S: Final = 86_400
 HOUR_S: Final = 3600
@@ -80,7 +80,7 @@ def look_back(traffic: Traffic, *, local_places: float) -> Looking:
     )
 
 
-def _places(t: Traffic, local: "np.ndarray[tuple[int], np.dtype[np.bool_]]", places: float) -> float:
+def _places(t: Traffic, local: Bools, places: float) -> float:
     """In sampled requests; never fewer than the busiest hour used."""
     each = max(float(t.weight.mean()), 1e-9)
     hours = (t.ts_s // HOUR_S).astype(int)
@@ -89,9 +89,8 @@ def _places(t: Traffic, local: "np.ndarray[tuple[int], np.dtype[np.bool_]]", pla
 
 
 def _causes(
-    t: Traffic, gain: "np.ndarray[tuple[int, int], np.dtype[np.float64]]",
-    spend: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", price: float, left_usd: float
-) -> tuple[Cause, ...]:  # fmt: skip
+    t: Traffic, gain: Floats, spend: Floats, price: float, left_usd: float
+) -> tuple[Cause, ...]:
     """The gap by task and backend: each request's best priced score less that of where it ran,
     scaled so that all of them add up to what was left."""
     scores = gain - price * spend

@@ -20,6 +20,7 @@ from apps.routing.core.changes import (
     replay_change,
     without_cache,
 )
+from apps.routing.core.realised import mix_of
 from apps.routing.core.traffic import Bools, Difference, Estimate, Traffic, difference
 
 KINDS: Final = (
@@ -236,8 +237,13 @@ def _of_moves(
         mostly_to=backends[int(given.argmax())],
         by_source={backends[b]: float(taken[b]) / months for b in np.flatnonzero(taken > 0)},
         tiers=sorted({row["tier"] for row in rows}, key=traffic.labels.tiers.index),
+        mix=mix_of(traffic, _cells(rows)),
         **facts,
     )
+
+
+def _cells(rows: Sequence[Mapping[str, str]]) -> set[tuple[str, str]]:
+    return {(row["task"], row["tier"]) for row in rows}
 
 
 def _caches(traffic: Traffic, storms: Sequence[Change], months: float) -> Iterator[Opportunity]:
@@ -308,7 +314,7 @@ def _locals(
     if found.moved:
         yield from_difference(
             "local", "local", found, change, months, places=dict(places),
-            tasks=sorted({row["task"] for row in rows}),
+            tasks=sorted({row["task"] for row in rows}), mix=mix_of(traffic, _cells(rows)),
         )  # fmt: skip
 
 

@@ -21,9 +21,7 @@ def mix_of(traffic: Traffic, cells: set[tuple[str, str]]) -> dict[str, dict[str,
         chosen = (traffic.task == labels.tasks.index(task)) & (
             traffic.tier == labels.tiers.index(tier)
         )
-        weight = np.bincount(
-            traffic.actual[chosen], traffic.weight[chosen], len(labels.backends)
-        )
+        weight = np.bincount(traffic.actual[chosen], traffic.weight[chosen], len(labels.backends))
         if weight.sum() > 0:
             share = weight / weight.sum()
             found[f"{task}|{tier}"] = {

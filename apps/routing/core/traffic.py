@@ -144,6 +144,10 @@ class Estimate:
     def holds(self, value: float) -> bool:
         return self.low <= value <= self.high
 
+    def meets(self, other: "Estimate") -> bool:
+        """Whether the intervals overlap: of two samples of one thing, all but two in a hundred."""
+        return self.low <= other.high and other.low <= self.high
+
 
 def estimate(mean: float, variance: float) -> Estimate:
     off = Z90 * float(np.sqrt(max(variance, 0.0)))

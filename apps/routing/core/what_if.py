@@ -6,7 +6,7 @@ place is one request of an hour. Floors hold for whatever is moved.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -138,7 +138,7 @@ class _Replay:
         t, asked = self.traffic, self.asked
         eligible, backends = t.eligible, t.labels.backends
         cheapest = np.where(eligible, t.cost, np.inf).argmin(axis=1)
-        wanted = {
+        policies: dict[str, Callable[[], Ints]] = {
             "as_happened": lambda: t.actual,
             "cheapest": lambda: cheapest,
             "best": self._best,
@@ -146,7 +146,8 @@ class _Replay:
             "all_to": lambda: self._where(backends.index(asked.backend or ""), cheapest),
             "tier_map": self._by_tier,
             "moves": lambda: moved_choice(t, asked.moves),
-        }[asked.policy]()
+        }
+        wanted = policies[asked.policy]()
         return np.where(eligible.any(axis=1) | (wanted == t.actual), wanted, REFUSED)
 
     def _best(self) -> Ints:

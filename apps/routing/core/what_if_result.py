@@ -69,11 +69,10 @@ def _groups(t: Traffic, group: Ints, names: Sequence[str], both: _Both) -> list[
     change = t.weight * np.where(ran, level[t.task, there] - level[t.task, t.actual], 0.0)
 
     def by(column: Floats) -> Floats:
-        sums: Floats = np.bincount(group, column, len(names))
-        return sums
+        return np.bincount(group, column, len(names)).astype(float)
 
     weight = by(t.weight)
-    columns = [by(old_usd), by(new_usd), by(change), by(t.weight * ~ran), weight]
+    columns = [by(old_usd), by(new_usd), by(change), by(np.where(ran, 0.0, t.weight)), weight]
     rows = [
         {
             "name": names[n],

@@ -1,0 +1,148 @@
+"""Replays over the API: a tenant's own traffic, another way; and what people do with savings."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from apps.routing.opportunities import recompute
+from apps.routing.opportunity_actions import measure_accepted
+from apps.routing.selectors import list_overrides
+from apps.routing.simulations import run_simulation
+from apps.tenants.scoping import tenant_scope
+from tests.conftest import Key, MakeTenant, make_key
+from tests.insights.spend_history import OPUS, request_at, spend
+
+HOUR = timedelta(hours=1)
+NOW = datetime.now(UTC)
+CHEAP = {"provider": "openai", "model": "gpt-5-mini"}
+
+
+@pytest.fixture
+def api(make_tenant: MakeTenant, client: Client) -> "Api":
+    return Api(make_key(make_tenant().id, "ingest", "read", "route", "manage"), client)
+
+
+class Api:
+    """A tenant whose summaries run on the dearest model, and a few on a good cheap one."""
+
+    def __init__(self, key: Key, client: Client) -> None:
+        self.key, self.client = key, client
+        self.tenant_id = key.identity.tenant_id
+        first = NOW - timedelta(days=10)
+        spend(key.identity, [e for n in range(200) for e in self.events(first + n * HOUR)])
+
+    @staticmethod
+    def events(at: datetime, dear: dict[str, str] = OPUS) -> list[dict[str, Any]]:
+        kinds = ((dear, "dear"), (CHEAP, "cheap"), (dear, "dear2"))
+        return [
+            request_at(at + timedelta(minutes=n), name, task="summarise", **model)
+            for n, (model, name) in enumerate(kinds)
+        ]
+
+    def get(self, path: str) -> Any:
+        return self.client.get(f"/api/v1/routing/{path}", headers=self.key.headers)
+
+    def post(self, path: str, body: Any = None) -> Any:
+        return self.client.post(
+            f"/api/v1/routing/{path}",
+            body or {},
+            content_type="application/json",
+            headers=self.key.headers,
+        )
+
+    def replayed(self, **asked: Any) -> dict[str, Any]:
+        window = {"from": (NOW - timedelta(days=11)).isoformat(), "to": NOW.isoformat()}
+        answer = self.post("simulations", {"name": "try", **window, **asked})
+        assert answer.status_code == 202, answer.content
+        run_simulation(self.tenant_id, answer.json()["id"], now=NOW)
+        done = self.get(f"simulations/{answer.json()['id']}").json()
+        assert done["state"] == "done", done
+        return dict(done["result"])
+
+
+def test_a_window_replayed_as_it_happened_is_what_the_ledger_holds(api: Api) -> None:
+    result = api.replayed(policy="as_happened")
+    assert result["happened"] == result["would"]
+    assert result["saved_usd"] == [0, 0, 0]
+    assert result["happened"]["cost_usd"] == pytest.approx(float(result["ledger_usd"]))
+    assert result["happened"]["requests"] == result["ledger_requests"] == 600
+
+
+def test_other_prices_backends_and_budgets_change_what_they_say(api: Api) -> None:
+    dear = "anthropic/claude-3-opus-20240229"
+    halved = api.replayed(prices={dear: 0.5})
+    assert halved["saved_usd"][0] == pytest.approx(halved["happened"]["cost_usd"] / 2, rel=0.02)
+    moved = api.replayed(policy="all_to", backend="openai/gpt-5-mini")
+    low, high = moved["saved_usd"][1:]
+    assert 0 < low <= moved["saved_usd"][0] <= high < moved["happened"]["cost_usd"]
+    assert moved["would"]["refused"] == 0
+    (row,) = moved["departments"]
+    assert (row["name"], row["happened_usd"]) == (
+        "support",
+        pytest.approx(moved["happened"]["cost_usd"]),
+    )
+    new = {"name": "lab/new", "like": dear, "usd_in_per_mtok": 0.01, "usd_out_per_mtok": 0.01}
+    assert api.replayed(policy="cheapest", new_backend=new)["would"]["cost_usd"] < 0.2
+    poor = api.replayed(month_usd=1)
+    assert poor["would"]["cost_usd"] <= 1
+    assert poor["would"]["refused"] > 0
+    live = api.replayed(policy="live", month_usd=100)
+    assert live["would"]["cost_usd"] <= 100 * live["days"] / 30 * 1.001
+    assert live["gained_usd"][0] > 0
+
+
+def test_what_cannot_be_asked_is_refused_by_field(api: Api) -> None:
+    window = {"name": "try", "from": (NOW - HOUR).isoformat(), "to": (NOW + HOUR).isoformat()}
+    for body, field in (
+        (window, "to"),
+        (window | {"to": NOW.isoformat(), "policy": "all_to"}, "backend"),
+        (window | {"to": NOW.isoformat(), "policy": "thresholds"}, "month_usd"),
+        (window | {"to": (NOW - 2 * HOUR).isoformat()}, "from"),
+    ):
+        answer = api.post("simulations", body)
+        assert (answer.status_code, answer.json()["field"]) == (422, field), answer.content
+    assert api.get("simulations").json()["rows"] == []
+
+
+def test_an_accepted_saving_is_applied_and_measured_against_what_it_was(api: Api) -> None:
+    recompute(api.tenant_id, now=NOW)
+    found = api.get("opportunities").json()["rows"]
+    (move,) = [one for one in found if one["kind"] in ("move", "drop")]
+    assert move["facts"]["dearest"] == "anthropic/claude-3-opus-20240229"
+    assert (
+        float(move["saving_low_usd"])
+        <= float(move["replayed_usd"])
+        <= float(move["saving_high_usd"])
+    )
+    accepted = api.post(f"opportunities/{move['id']}/accept").json()
+    assert accepted["state"] == "accepted"
+    with tenant_scope(api.tenant_id):
+        bans = list_overrides(NOW)
+    assert {(one.action, one.backend, one.task) for one in bans} == {
+        ("ban", "anthropic/claude-3-opus-20240229", "summarise")
+    }
+    assert api.post(f"opportunities/{move['id']}/accept").status_code == 422
+    # From then on the same work runs elsewhere.
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    spend(api.key.identity, api.events(later, dear=CHEAP))
+    measure_accepted(api.tenant_id, now=later + 2 * HOUR)
+    measured = api.get(f"opportunities/{move['id']}").json()
+    assert 0.55 < float(measured["realised_usd"]) < 0.65
+    recompute(api.tenant_id, now=NOW)
+    assert move["key"] not in {one["key"] for one in api.get("opportunities").json()["rows"]}
+
+
+def test_a_dismissed_one_needs_a_reason_and_another_tenant_sees_nothing(
+    api: Api, make_tenant: MakeTenant, client: Client
+) -> None:
+    recompute(api.tenant_id, now=NOW)
+    (move, *_) = api.get("opportunities").json()["rows"]
+    other = make_key(make_tenant().id, "read", "manage")
+    for path in (f"opportunities/{move['id']}", "opportunities/0"):
+        answer = client.get(f"/api/v1/routing/{path}", headers=other.headers)
+        assert answer.status_code == 404
+    assert api.post(f"opportunities/{move['id']}/dismiss").status_code == 422
+    answer = api.post(f"opportunities/{move['id']}/dismiss", {"reason": "a contract"})
+    assert (answer.json()["state"], answer.json()["reason"]) == ("dismissed", "a contract")
