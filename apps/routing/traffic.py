@@ -33,7 +33,7 @@ PATIENT_TASKS: Final = frozenset({"extract", "summarise", "classify"})
 SCORE_SPREAD: Final = 0.15
 TABLE_DOUBT: Final = 0.05
 UNITS_PER_USD: Final = 1e24
-BATCH: Final = {"service_tier": "batch"}
+BATCH: Final = {"processing": "batch"}
 Cell = tuple[str, str, str, str]
 
 

@@ -71,7 +71,7 @@ def test_a_window_replayed_as_it_happened_is_what_the_ledger_holds(api: Api) -> 
 
 
 def test_other_prices_backends_and_budgets_change_what_they_say(api: Api) -> None:
-    dear = "anthropic/claude-3-opus-20240229"
+    dear = "anthropic/claude-3-opus-latest"
     halved = api.replayed(prices={dear: 0.5})
     assert halved["saved_usd"][0] == pytest.approx(halved["happened"]["cost_usd"] / 2, rel=0.02)
     moved = api.replayed(policy="all_to", backend="openai/gpt-5-mini")
@@ -110,7 +110,7 @@ def test_an_accepted_saving_is_applied_and_measured_against_what_it_was(api: Api
     recompute(api.tenant_id, now=NOW)
     found = api.get("opportunities").json()["rows"]
     (move,) = [one for one in found if one["kind"] in ("move", "drop")]
-    assert move["facts"]["dearest"] == "anthropic/claude-3-opus-20240229"
+    assert move["facts"]["dearest"] == "anthropic/claude-3-opus-latest"
     assert (
         float(move["saving_low_usd"])
         <= float(move["replayed_usd"])
@@ -121,7 +121,7 @@ def test_an_accepted_saving_is_applied_and_measured_against_what_it_was(api: Api
     with tenant_scope(api.tenant_id):
         bans = list_overrides(NOW)
     assert {(one.action, one.backend, one.task) for one in bans} == {
-        ("ban", "anthropic/claude-3-opus-20240229", "summarise")
+        ("ban", "anthropic/claude-3-opus-latest", "summarise")
     }
     assert api.post(f"opportunities/{move['id']}/accept").status_code == 422
     # From then on the same work runs elsewhere.

@@ -31,7 +31,8 @@ def replay_change(traffic: Traffic, change: Change) -> Difference:
         usd = np.where(chosen, traffic.cached_usd, traffic.actual_cost())
         return cheaper(traffic, usd, doubt=CACHE_DOUBT)
     if kind == "batch":
-        chosen = covered(traffic, change) & ~traffic.is_urgent
+        stays = moved_choice(traffic, change.get("without", ())) == traffic.actual
+        chosen = covered(traffic, change) & ~traffic.is_urgent & stays
         usd = np.where(chosen, traffic.batch_usd, traffic.actual_cost())
         return cheaper(traffic, usd, doubt=BATCH_DOUBT)
     if kind == "cap":

@@ -89,7 +89,7 @@ def find_opportunities(
         *_drops(traffic, moves, dropped, months),
         *_moves_by_task(traffic, moves, dropped, months),
         *_caches(traffic, storms, months),
-        *_batches(traffic, months),
+        *_batches(traffic, moves, months),
         *_caps(traffic, usual, episodes, months),
         *_locals(traffic, usual, moves, local_places, months),
         *_discounts(traffic, months),
@@ -267,10 +267,14 @@ def _hours(traffic: Traffic, chosen: Bools) -> float:
     return float(len(np.unique(traffic.ts_s[chosen] // HOUR_S)))
 
 
-def _batches(traffic: Traffic, months: float) -> Iterator[Opportunity]:
-    waits = ~traffic.is_urgent & (traffic.batch_usd < traffic.actual_cost())
+def _batches(
+    traffic: Traffic, moves: Sequence[_Part], months: float
+) -> Iterator[Opportunity]:
+    rows = [part.move(traffic) for part in moves]
+    stays = moved_choice(traffic, rows) == traffic.actual
+    waits = ~traffic.is_urgent & stays & (traffic.batch_usd < traffic.actual_cost())
     for task, backend in _pairs(traffic, waits):
-        change = {"kind": "batch", "task": task, "backend": backend}
+        change = {"kind": "batch", "task": task, "backend": backend, "without": rows}
         found = replay_change(traffic, change)
         yield from_difference(
             "batch", f"batch:{task}:{backend}", found, change, months, task=task, backend=backend
