@@ -22,7 +22,16 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("forecasts", "Forecasts"),
         ),
     ),
-    ("Act", (("routing", "Routing"), ("budgets", "Budgets"), ("anomalies", "Anomalies"))),
+    (
+        "Act",
+        (
+            ("routing", "Routing"),
+            ("opportunities", "Opportunities"),
+            ("what-if", "What-if"),
+            ("budgets", "Budgets"),
+            ("anomalies", "Anomalies"),
+        ),
+    ),
     (
         "Set up",
         (
@@ -45,6 +54,10 @@ PART_OF = {
     "explorer-views": "explorer",
     "why": "overview",
     "charge": "charges",
+    "what-if-one": "what-if",
+    "ask-what-if": "what-if",
+    "look-again": "opportunities",
+    "decide-opportunity": "opportunities",
     "customer": "customers",
     "model": "models",
     "budget": "budgets",

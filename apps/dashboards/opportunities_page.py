@@ -1,4 +1,4 @@
-"""The page of opportunities: what could be saved, what was decided, and closed days in hindsight."""
+"""The page of opportunities: what could be saved, what was decided, closed days in hindsight."""
 
 from typing import Any
 
@@ -81,7 +81,9 @@ def _show(request: PageRequest, *, status: int = 200, **more: Any) -> HttpRespon
             ]
         ),
         "rows": min(len(lines), 10),
-        "accepted": [(line, moment_words(line.info.decided_at, zone)) for line in accepted],
+        "accepted": [
+            (line, moment_words(line.info.decided_at or request.now, zone)) for line in accepted
+        ],
         "accepted_title": words.accepted_title(accepted),
         "hindsight_title": words.hindsight_title(days),
         "hindsight": [

@@ -53,10 +53,11 @@ def before_and_after(rows: Sequence[Mapping[str, Any]]) -> Figure:
     traces: list[dict[str, Any]] = []
     rows = rows[:MOST_ROWS]
     for n, row in enumerate(rows):
+        own = {"place": str(n % 10), "local": row["is_local"], "shade": 0, "dotted": False}
         for offset, key, told, meta in (
             (-0.2, "happened_usd", "happened", {"role": "requests"}),
-            (0.2, "would_usd", "would have", {"place": str(n % 10), "local": row["is_local"], "shade": 0, "dotted": False}),
-        ):  # fmt: skip
+            (0.2, "would_usd", "would have", own),
+        ):
             money = usd(Decimal(repr(row[key])))
             traces.append(
                 {

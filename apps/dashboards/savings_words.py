@@ -32,7 +32,8 @@ POLICY_WORDS: Final = {
     "moves": "after moves",
     "thresholds": "with thresholds at 80 and 95%",
 }
-FEW: Final = Decimal("0.05")
+# Less than this share of the cost is no difference.
+SAME: Final = Decimal("0.0001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,16 +230,20 @@ def replay_answer(result: Mapping[str, Any]) -> Answer:
     verb = "saved" if saved >= 0 else "cost"
     more = "" if saved >= 0 else " more"
     ends = sorted((abs(low), abs(high)))
+    whole = _money(result["happened"]["cost_usd"])
+    span = f" ({usd_short(ends[0])} to {usd_short(ends[1])}) of {usd_short(whole)}"
     parts = [
         Phrase(f"It would have {verb} "),
         Phrase(f"{usd_short(abs(saved))} USD{more}", strong=True),
-        Phrase(f" ({usd_short(ends[0])} to {usd_short(ends[1])}) of {usd_short(_money(result['happened']['cost_usd']))}"),
+        Phrase(span),
     ]
-    if abs(saved) <= abs(_money(result["happened"]["cost_usd"])) * Decimal("0.0001"):
+    if abs(saved) <= whole * SAME:
         parts = [Phrase("It would have cost "), Phrase("the same", strong=True)]
     if result["moved_requests"]:
         parts.append(Phrase(f"; quality {_points(points[0])} points"))
-        parts.append(Phrase(f" ({_points(points[1])} to {_points(points[2])}) where requests moved"))
+        parts.append(
+            Phrase(f" ({_points(points[1])} to {_points(points[2])}) where requests moved")
+        )
     refused = result["would"]["refused"]
     if refused >= 1:
         parts.append(Phrase(f", and {count(round(refused))} requests refused"))

@@ -26,6 +26,7 @@ from apps.dashboards import (
     invitations,
     keys,
     models_page,
+    opportunities_page,
     organisation_page,
     people_page,
     pricing_page,
@@ -33,6 +34,7 @@ from apps.dashboards import (
     setup_pages,
     statements_page,
     views,
+    what_if_page,
     why_page,
 )
 
@@ -49,6 +51,16 @@ urlpatterns = [
     path("customers/<int:customer_id>", customers_page.customer, name="customer"),
     path("departments", departments_page.departments, name="departments"),
     path("routing", views.routing, name="routing"),
+    path("opportunities", opportunities_page.opportunities, name="opportunities"),
+    path("opportunities/look", opportunities_page.look_again, name="look-again"),
+    path(
+        "opportunities/<int:opportunity_id>/decide",
+        opportunities_page.decide,
+        name="decide-opportunity",
+    ),
+    path("what-if", what_if_page.what_if, name="what-if"),
+    path("what-if/ask", what_if_page.ask, name="ask-what-if"),
+    path("what-if/<int:simulation_id>", what_if_page.one, name="what-if-one"),
     path("forecasts", forecasts_page.forecasts, name="forecasts"),
     path("forecasts/announce", forecasts_page.announce_event, name="announce-event"),
     path("forecasts/end", forecasts_page.end_event, name="end-event"),

@@ -1,7 +1,7 @@
 """The what-if page: ask for a replay in one sentence, watch it run, read it, compare two."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -15,6 +15,8 @@ from apps.dashboards.page import PageRequest, changing, usage_page
 from apps.dashboards.pricing_words import moment_words
 from apps.dashboards.reading import Names
 from apps.dashboards.savings_figures import before_and_after
+from apps.dashboards.sentences import Answer, Phrase
+from apps.dashboards.templatetags.figures_of_speech import count, usd_short
 from apps.dashboards.ticks import day_label
 from apps.pricing.selectors import list_backends
 from apps.routing.errors import InvalidRoutingInput
@@ -127,20 +129,20 @@ def _show(request: PageRequest, *, status: int = 200, **more: Any) -> HttpRespon
     return render(request, "dashboards/what_if.html", context | more, status=status)
 
 
-def _list_answer(found: list[SimulationInfo]) -> words.Answer:
+def _list_answer(found: list[SimulationInfo]) -> Answer:
     done = [one for one in found if one.result]
     if not done:
         return (
-            words.Phrase("Ask: "),
-            words.Phrase("real traffic is replayed another way", strong=True),
-            words.Phrase(", by your own rates, floors and values."),
+            Phrase("Ask: "),
+            Phrase("real traffic is replayed another way", strong=True),
+            Phrase(", by your own rates, floors and values."),
         )
     best = max(done, key=lambda one: (one.result or {})["gained_usd"][0])
     gained = Decimal(repr((best.result or {})["gained_usd"][0]))
     return (
-        words.Phrase("The best of those asked for: "),
-        words.Phrase(best.name, strong=True),
-        words.Phrase(f", {words.usd_short(gained)} USD better in value and cost together."),
+        Phrase("The best of those asked for: "),
+        Phrase(best.name, strong=True),
+        Phrase(f", {usd_short(gained)} USD better in value and cost together."),
     )
 
 
@@ -188,8 +190,6 @@ def _show_one(request: PageRequest, simulation_id: int) -> HttpResponse:
 
 
 def _span(info: SimulationInfo, request: PageRequest) -> str:
-    from datetime import datetime
-
     zone = request.tenant.zone
     start = datetime.fromisoformat(info.asked["from"]).astimezone(zone)
     end = datetime.fromisoformat(info.asked["to"]).astimezone(zone) - timedelta(seconds=1)
@@ -228,7 +228,7 @@ def _chart_title(row: Mapping[str, Any]) -> str:
     if before == after:
         return "Every backend would have cost the same"
     more = "more" if after > before else "less"
-    return f"{row['name']} would have cost {words.usd_short(abs(after - before))} USD {more}"
+    return f"{row['name']} would have cost {usd_short(abs(after - before))} USD {more}"
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -251,13 +251,13 @@ def _facts(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         {"what": "quality", "kind": "percent", "happened": happened["quality"],
          "would": would["quality"], "note": "mean of all that ran"},
         {"what": "refused requests", "kind": "count", "happened": happened["refused"],
-         "would": would["refused"], "note": f"of {words.count(would['requests'])}"},
+         "would": would["refused"], "note": f"of {count(would['requests'])}"},
     ]  # fmt: skip
 
 
 def _interval(values: list[float]) -> str:
     mean, low, high = (Decimal(repr(value)) for value in values)
-    return f"{words.usd_short(mean)} ({words.usd_short(low)} to {words.usd_short(high)})"
+    return f"{usd_short(mean)} ({usd_short(low)} to {usd_short(high)})"
 
 
 def _compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -267,9 +267,7 @@ def _hours(traffic: Traffic, chosen: Bools) -> float:
     return float(len(np.unique(traffic.ts_s[chosen] // HOUR_S)))
 
 
-def _batches(
-    traffic: Traffic, moves: Sequence[_Part], months: float
-) -> Iterator[Opportunity]:
+def _batches(traffic: Traffic, moves: Sequence[_Part], months: float) -> Iterator[Opportunity]:
     rows = [part.move(traffic) for part in moves]
     stays = moved_choice(traffic, rows) == traffic.actual
     waits = ~traffic.is_urgent & stays & (traffic.batch_usd < traffic.actual_cost())
