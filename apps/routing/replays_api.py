@@ -149,7 +149,7 @@ class DismissIn(Schema):
     reason: Annotated[str, Field(min_length=1, max_length=500, pattern=NO_NUL)]
 
 
-class CauseOut(Schema):
+class LeftCauseOut(Schema):
     """A task's requests on `ran` that would have brought more on `better`."""
 
     task: str
@@ -169,7 +169,7 @@ class HindsightOut(Schema):
     bound_usd: str
     left_usd: str
     share: float | None
-    causes: list[CauseOut]
+    causes: list[LeftCauseOut]
     value_model: int
     computed_at: datetime
 

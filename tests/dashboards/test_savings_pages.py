@@ -40,7 +40,7 @@ def test_savings_are_shown_decided_and_looked_back_on(
     look_back_at_due(tenant_id, now=now)
     page = viewer.get("/opportunities").content.decode()
     assert f"Move summarise work off {DEAR}" in page
-    assert "Accept" not in page
+    assert "decide" not in page
     assert "% of the best possible value on" in page
     with tenant_scope(tenant_id):
         (first, *_) = list_opportunities()
