@@ -17,7 +17,6 @@ from apps.budgets.statements_api import router as statements_router
 from apps.insights.anomalies_api import router as anomalies_router
 from apps.insights.api import router as insights_router
 from apps.pricing.rates_api import router as pricing_router
-from apps.routing.api import router as routing_router
 from apps.routing.policy_api import router as routing_router
 from apps.routing.replays_api import router as replays_router
 from apps.routing.value_api import router as value_router
@@ -60,8 +59,8 @@ api.add_router("/api/v1", leases_router)
 api.add_router("/api/v1", budgets_router)
 api.add_router("/api/v1", statements_router)
 api.add_router("/api/v1", value_router)
-api.add_router("/api/v1", routing_router)
 api.add_router("/api/v1", replays_router)
+api.add_router("/api/v1", routing_router)
 api.add_router("/api/v1", insights_router)
 api.add_router("/api/v1", anomalies_router)
 api.add_router("", otlp_router)

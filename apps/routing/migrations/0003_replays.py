@@ -9,7 +9,7 @@ from apps.tenants.rls import protect
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('routing', '0001_initial'),
+        ('routing', '0002_live_policy'),
         ('tenants', '0006_people'),
     ]
 
