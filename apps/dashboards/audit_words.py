@@ -39,7 +39,6 @@ KINDS: Final = {
     "planned_event": "announced events",
     "alert_channel": "alert channels",
     "exchange_rate": "exchange rates",
-    "report": "reports",
 }
 # {it} is what it was done to; other names are of `after`, or of `before` where it says nothing.
 SENTENCES: Final = {
@@ -114,11 +113,7 @@ SENTENCES: Final = {
     "alert_channel.secret_rotated": "gave {it} a new secret",
     "alert_channel.removed": "removed the channel {it}",
     "exchange_rate.set": "set the exchange rate of {it}",
-    "exchange_rate.removed": "removed the exchange rate of {it}",
     "exchange_rate.imported": "imported exchange rates: {rates} days of {it}",
-    "report.scheduled": "scheduled the report {it}",
-    "report.changed": "changed the report {it}",
-    "report.ended": "ended the report {it}",
 }
 NAMING: Final = ("name", "title", "label", "external_id", "code")
 
