@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any, Final
 
+from apps.routing.core.families import OTHER
 from apps.routing.core.value_model import TIERS, default_value_model
 from apps.routing.selectors import list_value_models
 from apps.routing.services import set_mode, set_value_model
@@ -42,7 +43,10 @@ def _content() -> dict[str, Any]:
             task.name: round(defaults.quality_of(name, task.name, is_local=is_local), 3)
             for task in TASKS
         }
+    tasks = [task.name for task in TASKS] + [OTHER]
     return defaults.content() | {
+        "tasks": tasks,
+        "floors": {tier: {task: defaults.floor_of(tier, task) for task in tasks} for tier in TIERS},
         "quality": quality,
         "value_usd": {
             tier: {task: round(TIER_FACTOR[tier] * usd, 4) for task, usd in VALUE_USD.items()}
