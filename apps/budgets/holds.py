@@ -175,6 +175,8 @@ class _Attempt:
         while True:
             try:
                 ((_, outcome),) = _rounds.submit(self.tenant_id, [self])
+                if isinstance(outcome, Seen) and self._forget_untold(outcome.decision_id):
+                    continue
             except CountersLost as error:
                 forget_counters(self.tenant_id)
                 if isinstance(error, CountersUnreachable) or time.monotonic() > give_up_at:
@@ -196,13 +198,28 @@ class _Attempt:
                 time.sleep(WAIT_S)
 
     def _take_back(self) -> None:
-        """What was written down before the counters were lost does not run."""
+        """What was written down before the counters were lost does not run. Nobody was told of it:
+        the request is asked anew when it is repeated, not answered by what holds nothing."""
         if not self.is_written:
             return
         with tenant_scope(self.tenant_id):
             Hold.objects.filter(decision_id=self.decision_id, state="open").update(
-                state="released", ended_at=self.now
+                state="released", ended_at=self.now, request_id=self.decision_id
             )
+
+    def _forget_untold(self, decision_id: str) -> bool:
+        """Whether the counters remember a decision on this request that was taken back; then they
+        forget it."""
+        if not decision_id:
+            return False
+        with tenant_scope(self.tenant_id):
+            rows = Hold.objects.filter(decision_id=decision_id, state="released")
+            is_untold = rows.filter(request_id=decision_id).exists()
+        if is_untold:
+            counters = counters_of(self.tenant_id, now=self.now)
+            counters.end_hold(decision_id)
+            counters.run("forget_request", [f"request:{self.request_id}"], [decision_id])
+        return is_untold
 
     def _explain(self, refusal: Refusal) -> CapBroken:
         terms, period = self.places[refusal.place]

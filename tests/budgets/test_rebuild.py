@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from apps.budgets.counter_types import Amount, CounterId, CountersLost, Filling
-from apps.budgets.counters import begin_epoch, client, find_counters, forget_old_epochs
-from apps.budgets.errors import BudgetRefused
+from apps.budgets.counter_types import (
+    Amount,
+    CounterId,
+    CountersLost,
+    CountersUnreachable,
+    Filling,
+)
+from apps.budgets.counters import Counters, begin_epoch, client, find_counters, forget_old_epochs
+from apps.budgets.errors import BudgetRefused, BudgetsUnknown
 from apps.budgets.expiry import sweep
 from apps.budgets.rebuild import counters_of, forget_counters, refresh_limits
 from apps.budgets.services import add_top_up, archive_budget, change_amount, change_budget
@@ -223,3 +229,27 @@ def test_what_is_said_while_counters_are_filled_is_in_them(tenant: TenantInfo) -
     counters.end_filling()
     found = counters.balances([counter])[counter]
     assert (found.spent.number, found.held, found.left) == (7 * 10**7, 0, 93 * 10**7)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_request_that_was_answered_with_an_error_is_decided_anew(
+    tenant: TenantInfo, monkeypatch: pytest.MonkeyPatch, *, is_lost: bool
+) -> None:
+    """Redis goes away between the journal and the answer: a repeat is held, not waved through."""
+    budget_id = make_budget(tenant.id, "1")
+
+    def gone(_: Counters) -> bool:
+        raise CountersUnreachable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Counters, "is_current", gone)
+        with pytest.raises(BudgetsUnknown):
+            hold(tenant.id, "0.4", request_id="r-1")
+    if is_lost:
+        lose_counters(tenant.id)
+    again = hold(tenant.id, "0.4", request_id="r-1")
+    assert (again.is_held, again.is_repeat) == (True, False)
+    assert standing(tenant.id, budget_id) == (0, Decimal("0.4"))
+    assert hold(tenant.id, "0.4", request_id="r-1").decision_id == again.decision_id
+    sweep(tenant.id, now=datetime.now(UTC) + timedelta(hours=1))
+    assert standing(tenant.id, budget_id) == (Decimal("0.4"), 0)
