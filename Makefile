@@ -3,13 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak check format bench clean
+.PHONY: demo demo-large looks test soak check format bench clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python manage.py demo $(ARGS)
 
+# Ten million events over a year, in a folder of their own (some 8 GB): see `make bench ARGS=pages`.
+demo-large: $(VENV)/.installed
+	@COSTBOARD_DATA_DIR=$${COSTBOARD_DATA_DIR:-$(CURDIR)/var/large} $(BIN)/python manage.py demo --large 10000000 $(ARGS)
+
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+looks: $(VENV)/.installed-dev
+	COSTBOARD_ALL_LOOKS=1 $(BIN)/python -m pytest tests/dashboards/test_every_page.py $(ARGS)
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.soak $(ARGS)

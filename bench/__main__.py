@@ -19,7 +19,7 @@ ENTRIES: Final = (
     "routing",
 )
 # Entries that take too long to run unasked.
-ON_DEMAND: Final = ("growth",)
+ON_DEMAND: Final = ("growth", "pages")
 
 
 def main(names: list[str]) -> int:

@@ -62,11 +62,14 @@ def read_allocation(
     compared: bool = True,
     belongs_to: Mapping[str, str] | None = None,
     rows: Sequence[SpendRow] | None = None,
+    before_rows: Sequence[SpendRow] | None = None,
 ) -> Allocation:
     """Who the money was spent on; `compared` reads the period before too. `belongs_to` sums payers
     into others: by their key in small letters, the key they count for. `rows` of the period, with
-    payer, model and kind, are read where they are not given."""
+    payer, model and kind, and `before_rows`, with payer, are read where they are not given."""
     rows = read_period(period, zone, (payer, "model", "kind"), filters) if rows is None else rows
+    if before_rows is None:
+        before_rows = read_before(period, zone, (payer,), filters) if compared else []
     names = Names()
     name = names.customer if payer == "customer" else names.department
     remark = names.tier if payer == "customer" else names.parent_department
@@ -76,7 +79,7 @@ def read_allocation(
         return key if key is None or belongs_to is None else belongs_to.get(key.lower(), key)
 
     sums = sum_by(rows, row_payer)
-    before = sum_by(read_before(period, zone, (payer,), filters), row_payer) if compared else None
+    before = sum_by(before_rows, row_payer) if compared else None
     made = lines(sums, before, name)
     stacks, labels = _stacks(rows, made, row_payer, drawn, PLURALS[payer])
     whole = total(sums.values())

@@ -43,7 +43,8 @@ def customers(request: PageRequest) -> HttpResponse:
         zone,
         state.spend_filters,
         drawn=PAYERS_DRAWN,
-        compared=not earned.has_revenue,
+        rows=earned.rows,
+        before_rows=earned.before_rows,
     )
     forecast = month_forecast(request, state)
     answer = earned.answer or report.answer

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from django.http import HttpResponse
 
@@ -17,7 +16,7 @@ from apps.dashboards.department_tree import days_of, families, in_tree, roots
 from apps.dashboards.page import PageRequest, render_live, usage_page
 from apps.dashboards.page_state import read_state
 from apps.dashboards.periods import Period, read_period
-from apps.dashboards.reading import Filters, read_before, read_period_by_day
+from apps.dashboards.reading import read_before, read_period_by_day
 from apps.dashboards.sentences import Answer, Phrase, listed
 from apps.dashboards.trends import Burn, Trend, burn_of, trend_of
 from apps.dashboards.views import month_forecast, on_course, page_context
@@ -64,15 +63,20 @@ def departments(request: PageRequest) -> HttpResponse:
     zone = request.tenant.zone
     period = read_period(state.period, zone, request.now)
     listed_departments = list_departments()
+    filters = state.spend_filters
+    rows = read_period_by_day(period, zone, ("department", "model", "kind"), filters)
+    before_rows = read_before(period, zone, ("department",), filters)
     allocation = read_allocation(
         "department",
         period,
         zone,
-        state.spend_filters,
+        filters,
         drawn=ROOTS_DRAWN,
         belongs_to=roots(listed_departments),
+        rows=rows,
+        before_rows=before_rows,
     )
-    tree = read_tree(listed_departments, period, zone, state.spend_filters, now=request.now)
+    tree = read_tree(listed_departments, rows, before_rows, period, now=request.now)
     context = page_context(request, state) | {
         "report": allocation,
         "tree": tree,
@@ -84,16 +88,15 @@ def departments(request: PageRequest) -> HttpResponse:
 
 def read_tree(
     departments: Sequence[DepartmentInfo],
+    rows: Sequence[SpendRow],
+    before_rows: Sequence[SpendRow],
     period: Period,
-    zone: ZoneInfo,
-    filters: Filters,
     *,
     now: datetime,
 ) -> DepartmentReport:
-    """Every department that spent or has a budget, below its parent."""
-    rows = read_period_by_day(period, zone, ("department",), filters)
+    """Every department that spent or has a budget, below its parent; `rows` are by day."""
     own, by_day = _sums(rows), _days(rows)
-    before = _sums(read_before(period, zone, ("department",), filters))
+    before = _sums(before_rows)
     is_compared = bool(total(before.values()).cost_usd)
     whole = total(own.values())
     family = families(departments)

@@ -16,8 +16,8 @@ from apps.dashboards.reading import Filters, Names, read_before
 from apps.dashboards.sentences import Answer
 from apps.dashboards.trends import Trend, trend_of
 from apps.usage.core.margins import Earnings
-from apps.usage.margins import Margins, add_up, read_margins
-from apps.usage.selectors import SpendQuery, read_spend
+from apps.usage.margins import Margins, add_up, settle_margins
+from apps.usage.selectors import SpendQuery, SpendRow, read_spend
 
 MOST_LISTED = 250
 LOSERS_DRAWN, EARNERS_DRAWN = 8, 7
@@ -59,6 +59,9 @@ class CustomerEarnings:
     drawn: list[CustomerLine]
     answer: Answer
     unlisted: int
+    # What was read, by customer, tier, model and kind; and of the stretch before, by customer.
+    rows: list[SpendRow]
+    before_rows: list[SpendRow]
 
 
 def read_customer_earnings(period: Period, zone: ZoneInfo, filters: Filters) -> CustomerEarnings:
@@ -69,8 +72,10 @@ def read_customer_earnings(period: Period, zone: ZoneInfo, filters: Filters) -> 
         group_by=("customer", "tier", "model", "kind"),
         filters=filters,
     )
-    found = read_margins(query, until=period.end)
-    lines = _customer_lines(found, period, zone, filters)
+    rows = read_spend(query).rows
+    found = settle_margins(query, rows, until=period.end)
+    before_rows = read_before(period, zone, ("customer",), filters)
+    lines = _customer_lines(found, before_rows, period, zone, filters)
     named = [line for line in lines if line.key is not None]
     nobody = next((line for line in lines if line.key is None), None)
     losers = [line for line in named if line.earned.loses]
@@ -93,6 +98,8 @@ def read_customer_earnings(period: Period, zone: ZoneInfo, filters: Filters) -> 
         if found.has_revenue
         else (),
         unlisted=max(0, len(named) - MOST_LISTED),
+        rows=rows,
+        before_rows=before_rows,
     )
 
 
@@ -105,12 +112,14 @@ def by_label(found: Margins, place: int) -> dict[str | None, Earnings]:
 
 
 def _customer_lines(
-    found: Margins, period: Period, zone: ZoneInfo, filters: Filters
+    found: Margins,
+    before_rows: Sequence[SpendRow],
+    period: Period,
+    zone: ZoneInfo,
+    filters: Filters,
 ) -> list[CustomerLine]:
     names = Names()
-    before = sum_by(
-        read_before(period, zone, ("customer",), filters), lambda row: row.labels["customer"]
-    )
+    before = sum_by(before_rows, lambda row: row.labels["customer"])
     trends = _daily(period, zone, filters)
     lines = []
     for key, earned in by_label(found, 0).items():

@@ -1,6 +1,6 @@
 """Cost to serve against revenue, by any dimensions. Part of selectors."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -39,6 +39,12 @@ def read_margins(query: SpendQuery, *, until: datetime) -> Margins:
     asked = query.group_by
     extra = () if "customer" in asked else ("customer",)
     rows = read_spend(replace(query, group_by=(*asked, *extra), interval=None)).rows
+    return settle_margins(query, rows, until=until)
+
+
+def settle_margins(query: SpendQuery, rows: Sequence[SpendRow], *, until: datetime) -> Margins:
+    """`read_margins` of rows that were read by the query's dimensions and customer."""
+    asked = query.group_by
     contracts = read_accrued(query.start, min(until, query.end))
     whole = _requests_by_customer(query, rows) if contracts else {}
     found: dict[Labels, Earnings] = {}

@@ -27,6 +27,7 @@ from costboard.demo.announcement import (
 from costboard.demo.budgets import ensure_budgets
 from costboard.demo.children import demo_children
 from costboard.demo.history import load_history
+from costboard.demo.large import load_large
 from costboard.demo.ports import DEFAULT_PORT, HOST, choose_port
 from costboard.demo.progress import say
 from costboard.demo.readiness import NotReadyError, wait_until_ready
@@ -52,6 +53,8 @@ class DemoOptions:
     seed: int
     empty: bool
     live: bool
+    # Events over a year, repeated from the newest weeks; 0: none beyond the history.
+    large: int = 0
 
 
 class Demo:
@@ -132,6 +135,8 @@ class Demo:
                 f" for other data, remove {self.data_dir} or set COSTBOARD_DATA_DIR"
             )
         load_history(self.data_dir, state, until=now, revive=revive)
+        if asked.large:
+            load_large(state.tenant_id, wanted_events=asked.large, now=now)
         with tenant_scope(state.tenant_id):
             ensure_budgets(ACTOR, now)
             ensure_routing(ACTOR, now)

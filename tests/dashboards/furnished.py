@@ -40,6 +40,7 @@ PASSWORD: Final = "correct horse battery"
 NO_PAGES: Final = {
     "explorer-export",
     "explorer-values",
+    "first-arrival",
     "import-rejects",
     "logout",
     "preview-rule",
@@ -169,7 +170,7 @@ def _detail_addresses(tenant_id: int, client: Client, email: str) -> dict[str, l
         "import": ["/import", f"/import?open={opened}"],
         "invitation": [f"/invitations/{token}"],
         "explorer": ["/explorer", "/explorer?by=model,customer&period=30d"],
-        "model": ["/models/one?model=gpt-4o-mini-2024-07-18", "/models/one?model=llama-3-70b"],
+        "model": ["/models/one?model=gpt-4o-mini", "/models/one?model=llama-3-70b"],
         "models": ["/models", "/models?period=7d&customer=c-free"],
     } | {name: [] for name in _ACTIONS_WITH_NUMBERS}
 

@@ -71,7 +71,15 @@ def listen(page: Page, troubles: list[str]) -> None:
 
     page.on("console", lambda said: told(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: told(str(error)))
-    page.on("requestfailed", lambda request: told(f"{request.url} {request.failure}"))
+    # A poll that is under way when the page is left is given up, by the browser: no failure.
+    page.on(
+        "requestfailed",
+        lambda request: (
+            told(f"{request.url} {request.failure}")
+            if request.failure != "net::ERR_ABORTED"
+            else None
+        ),
+    )
     page.on("response", lambda answer: told(answer.url) if answer.status >= 400 else None)
 
 

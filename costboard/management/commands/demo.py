@@ -24,13 +24,17 @@ class Command(BaseCommand):
         parser.add_argument("--empty", action="store_true", help="tenants and logins, no usage")
         parser.add_argument("--days", type=int, default=DEFAULT_DAYS, help="length of history")
         parser.add_argument("--events", type=int, default=DEFAULT_EVENTS, help="in that history")
+        parser.add_argument(
+            "--large", type=int, default=0, help="repeat history over a year until so many events"
+        )
         parser.add_argument("--no-live", action="store_true", help="no stream of new events")
         parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the traffic")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
-        for name, most in (("days", MAX_DAYS), ("events", MAX_EVENTS)):
-            if not 1 <= options[name] <= most:
-                raise CommandError(f"--{name} is {options[name]}; it is 1 to {most}")
+        for name, most in (("days", MAX_DAYS), ("events", MAX_EVENTS), ("large", MAX_EVENTS)):
+            least = 0 if name == "large" else 1
+            if not least <= options[name] <= most:
+                raise CommandError(f"--{name} is {options[name]}; it is {least} to {most}")
         demo = Demo(
             DemoOptions(
                 days=options["days"],
@@ -38,6 +42,7 @@ class Command(BaseCommand):
                 seed=options["seed"],
                 empty=options["empty"],
                 live=not options["no_live"],
+                large=options["large"],
             )
         )
         try:
