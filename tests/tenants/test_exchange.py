@@ -5,7 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.tenants.core.exchange import DayRate, Rates, read_rates_csv
@@ -49,6 +49,7 @@ def test_a_sum_with_an_unrated_day_is_not_converted_and_names_it() -> None:
     )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.integers(0, 60),
