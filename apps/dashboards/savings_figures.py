@@ -6,6 +6,7 @@ from decimal import Decimal
 from html import escape
 from typing import Any, Final
 
+from apps.dashboards.colours import OTHER_PLACE
 from apps.dashboards.templatetags.figures_of_speech import percent, usd
 from apps.dashboards.ticks import day_axis
 from apps.routing.hindsights import HindsightInfo
@@ -53,7 +54,7 @@ def before_and_after(rows: Sequence[Mapping[str, Any]]) -> Figure:
     traces: list[dict[str, Any]] = []
     rows = rows[:MOST_ROWS]
     for n, row in enumerate(rows):
-        own = {"place": str(n % 10), "local": row["is_local"], "shade": 0, "dotted": False}
+        own = {"place": OTHER_PLACE, "local": row["is_local"], "shade": 0, "dotted": False}
         for offset, key, told, meta in (
             (-0.2, "happened_usd", "happened", {"role": "requests"}),
             (0.2, "would_usd", "would have", own),

@@ -42,7 +42,7 @@ FIELDS: Final = (
     "days", "policy", "backend", "price_backend", "price_percent", "month_usd", "local_factor",
     "new_name", "new_like", "new_in", "new_out", "name",
 )  # fmt: skip
-GROUPS: Final = (("departments", "department"), ("customers", "customer"), ("tiers", "tier"))
+GROUPS: Final = (("departments", "department"), ("tiers", "tier"), ("customers", "customer"))
 
 
 @usage_page
