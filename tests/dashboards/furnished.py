@@ -18,6 +18,8 @@ from apps.alerts.services import ChannelSettings, add_channel
 from apps.budgets.status import read_statuses
 from apps.dashboards.urls import urlpatterns
 from apps.insights.finding_selectors import list_findings
+from apps.routing.opportunities import last_days
+from apps.routing.simulations import ask_simulation, run_simulation
 from apps.tenants.contracts import set_contract
 from apps.tenants.people import invite
 from apps.tenants.scoping import tenant_scope
@@ -155,6 +157,12 @@ def _detail_addresses(tenant_id: int, client: Client, email: str) -> dict[str, l
         channel = list_channels(now=now)[0].id
         customers = list_customers()
         opened = list_imports()[0].id
+        start, end = last_days(now, 7)
+        replay = ask_simulation(
+            {"policy": "cheapest"}, start=start, end=end, name="cheapest", actor=email, now=now
+        )
+    run_simulation(tenant_id, replay, now=now)
+    with tenant_scope(tenant_id):
         token = invite(email="new@example.org", role="viewer", actor=email, now=now)
     charges = client.get("/charges").content.decode()
     charge = charges.split('href="/charges/')[1].split('"')[0].split("?")[0]
@@ -168,6 +176,7 @@ def _detail_addresses(tenant_id: int, client: Client, email: str) -> dict[str, l
         "customer": [f"/customers/{one.id}" for one in customers[:2]],
         "statement": [f"/budgets/statements/customer/{customers[0].id}?month={now:%Y-%m}"],
         "import": ["/import", f"/import?open={opened}"],
+        "what-if-one": [f"/what-if/{replay}"],
         "invitation": [f"/invitations/{token}"],
         "explorer": ["/explorer", "/explorer?by=model,customer&period=30d"],
         "model": ["/models/one?model=gpt-4o-mini", "/models/one?model=llama-3-70b"],
@@ -176,4 +185,9 @@ def _detail_addresses(tenant_id: int, client: Client, email: str) -> dict[str, l
 
 
 # Actions whose address has a number: POST alone, so no pages.
-_ACTIONS_WITH_NUMBERS: Final = ("answer-anomaly", "change-budget", "top-up-budget")
+_ACTIONS_WITH_NUMBERS: Final = (
+    "decide-opportunity",
+    "answer-anomaly",
+    "change-budget",
+    "top-up-budget",
+)
