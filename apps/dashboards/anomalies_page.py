@@ -12,7 +12,6 @@ from apps.dashboards import anomaly_words as words
 from apps.dashboards.anomaly_figures import finding_hours, local_hours
 from apps.dashboards.page import PageRequest, changing, usage_page
 from apps.dashboards.pricing_words import moment_words
-from apps.dashboards.reading import Names
 from apps.dashboards.sentences import Phrase
 from apps.dashboards.ticks import day_label
 from apps.insights.errors import InsightsError, InvalidAnswerError, UnknownFindingError
@@ -28,8 +27,9 @@ from apps.insights.finding_selectors import (
     FindingInfo,
     get_finding,
     list_findings,
+    read_names,
+    read_past_findings,
     read_record,
-    read_scores,
     read_settings,
     read_watched_until,
 )
@@ -99,15 +99,15 @@ def _show_list(request: PageRequest, *, status: int = 200, **more: Any) -> HttpR
     found = list_findings(now=now, limit=LISTED)
     waiting = [one for one in found if one.is_waiting(now)]
     settings = read_settings()
-    record = read_record(since=now - RECORD)
+    record, names = read_record(since=now - RECORD), read_names()
     context: dict[str, Any] = {
         "tenant": request.tenant,
         "answer": words.list_answer(waiting, _watched(request)),
-        "lines": [words.finding_line(one, zone, now) for one in found],
+        "lines": [words.finding_line(one, zone, now, names) for one in found],
         "record": record,
         "record_title": words.record_title(record),
         "sensitivities": words.sensitivity_rows(
-            read_scores(since=now - RECORD), settings.sensitivity
+            read_past_findings(since=now - RECORD), settings.sensitivity
         ),
         "given": {
             "min_usd": f"{settings.min_usd.normalize():f}",
@@ -182,13 +182,14 @@ def _show_one(
 
 def _about(request: PageRequest, detail: FindingDetail) -> dict[str, Any]:
     info, zone, now = detail.info, request.tenant.zone, request.now
-    tables = words.cause_tables(info, _value_names(info))
+    names = read_names()
+    tables = words.cause_tables(info, names)
     a_day, to_month_end = words.going_on(info, zone, now)
     return {
         "tenant": request.tenant,
         "info": info,
-        "question": words.question_of(info),
-        "answer": (Phrase(words.title_of(info, zone, now)), Phrase(".")),
+        "question": words.question_of(info, names),
+        "answer": (Phrase(words.title_of(info, zone, now, names)), Phrase(".")),
         "kind": words.KIND_TAGS[info.kind],
         "chart_title": words.chart_title(info, zone),
         "figure": finding_hours(detail.points, zone),
@@ -210,16 +211,6 @@ def _about(request: PageRequest, detail: FindingDetail) -> dict[str, Any]:
         "restrictions": detail.restrictions,
         "snoozes": SNOOZES.items(),
         "waits": info.is_waiting(now),
-    }
-
-
-def _value_names(info: FindingInfo) -> dict[tuple[str, str], str]:
-    names = Names()
-    called = {"customer": names.customer, "department": names.department}
-    return {
-        (part.dimension, part.value): called[part.dimension](part.value)
-        for part in info.causes
-        if part.value is not None and part.dimension in called
     }
 
 

@@ -10,8 +10,13 @@ from zoneinfo import ZoneInfo
 from apps.dashboards.sentences import Answer, Phrase
 from apps.dashboards.templatetags.figures_of_speech import usd_short
 from apps.dashboards.ticks import short_day
-from apps.insights.core.finding_words import finding_title, series_words
-from apps.insights.finding_selectors import CausePart, FindingInfo, FindingRecord
+from apps.insights.core.finding_words import Names, finding_title, series_words
+from apps.insights.finding_selectors import (
+    CausePart,
+    FindingInfo,
+    FindingRecord,
+    PastFinding,
+)
 
 KIND_TAGS: Final = {
     "spike": "spike",
@@ -63,21 +68,37 @@ class CauseTable:
 
 @dataclass(frozen=True, slots=True)
 class SensitivityRow:
-    """How many of the findings a threshold this much higher would have left."""
+    """What a sensitivity would have left of the findings, and what people said of these.
+
+    `right`: the useful share of those that were answered; None when none was.
+    """
 
     sensitivity: str
     found: int
+    told: int
+    useful: int
+    expected: int
     usd: Decimal
     is_now: bool
 
+    @property
+    def unanswered(self) -> int:
+        return self.found - self.useful - self.expected
 
-def title_of(info: FindingInfo, zone: ZoneInfo, now: datetime) -> str:
+    @property
+    def right(self) -> Decimal | None:
+        answered = self.useful + self.expected
+        return Decimal(self.useful) / answered if answered else None
+
+
+def title_of(info: FindingInfo, zone: ZoneInfo, now: datetime, names: Names) -> str:
     return finding_title(
         info.series,
         excess_usd=info.excess_usd,
         since=since_words(info.first_bad_at, zone, now),
         explanation=info.explanation,
         usd=usd_short,
+        names=names,
     )
 
 
@@ -92,11 +113,11 @@ def since_words(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
     return f"from {short_day(local.date())} {clock}"
 
 
-def finding_line(info: FindingInfo, zone: ZoneInfo, now: datetime) -> FindingLine:
+def finding_line(info: FindingInfo, zone: ZoneInfo, now: datetime, names: Names) -> FindingLine:
     local = info.first_bad_at.astimezone(zone)
     return FindingLine(
         info=info,
-        title=title_of(info, zone, now),
+        title=title_of(info, zone, now, names),
         since=f"{short_day(local.date())}, {local:%H:%M}",
         lasted=hours_words(info.hours),
         kind=KIND_TAGS[info.kind],
@@ -135,9 +156,9 @@ def list_answer(waiting: Sequence[FindingInfo], watched: str) -> Answer:
     )
 
 
-def question_of(info: FindingInfo) -> str:
+def question_of(info: FindingInfo, names: Names) -> str:
     more = "more" if info.excess_usd >= 0 else "less"
-    name = series_words(info.series)
+    name = series_words(info.series, names)
     verb = "cost" if info.series[0] == "model_task" else "spend"
     return (
         f"Why did {name[:1].lower() + name[1:] if info.series[0] == 'all' else name} {verb} {more}?"
@@ -214,13 +235,20 @@ def waiting_sentence(count: int, over_usd: Decimal) -> str:
     return f"{findings} for an answer: {usd_short(over_usd)} USD more than expected."
 
 
-def sensitivity_rows(scores: Sequence[tuple[float, Decimal]], now: float) -> list[SensitivityRow]:
-    """What higher thresholds would have left of what was found."""
+def sensitivity_rows(past: Sequence[PastFinding], now: float) -> list[SensitivityRow]:
+    """What lower sensitivities would have left of what was found at the one that holds now."""
     rows = []
-    for part in (Decimal(1), Decimal("0.8"), Decimal("0.67"), Decimal("0.5"), Decimal("0.33")):
-        sensitivity = now * float(part)
-        left = [usd for score, usd in scores if score * sensitivity >= 1 or part == 1]
+    for part in (1.0, 0.8, 0.67, 0.5, 0.33):
+        left = [one for one in past if part == 1 or one.score * now * part >= 1]
         rows.append(
-            SensitivityRow(f"{sensitivity:.2g}", len(left), sum(left, Decimal(0)), part == 1)
+            SensitivityRow(
+                sensitivity=f"{now * part:.2g}",
+                found=len(left),
+                told=sum(one.was_told for one in left),
+                useful=sum(one.answer == "acknowledged" for one in left),
+                expected=sum(one.answer == "expected" for one in left),
+                usd=sum((one.at_stake_usd for one in left), Decimal(0)),
+                is_now=part == 1,
+            )
         )
     return rows

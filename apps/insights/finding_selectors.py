@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from apps.insights.core.flags import SeriesKey
 from apps.insights.finding_models import AnomalySettings, DetectorState, Finding, Restriction
+from apps.tenants.selectors import list_customers, list_departments
 
 MAX_LISTED: Final = 200
 MAX_ID: Final = 2**63 - 1
@@ -198,6 +199,12 @@ def get_finding(finding_id: int) -> FindingDetail | None:
     )
 
 
+def read_names() -> dict[tuple[str, str], str]:
+    """(dimension, value) -> what people call it: customers and departments have names."""
+    customers = {("customer", one.external_id): one.name for one in list_customers()}
+    return customers | {("department", one.code): one.name for one in list_departments()}
+
+
 def read_settings() -> SettingsInfo:
     row = AnomalySettings.objects.first() or AnomalySettings()
     return SettingsInfo(Decimal(row.min_usd), row.sensitivity, row.guard)
@@ -224,10 +231,24 @@ def read_record(*, since: datetime) -> FindingRecord:
     )
 
 
-def read_scores(*, since: datetime) -> list[tuple[float, Decimal]]:
-    """(score, USD at stake) of what was found since then: what a higher threshold would leave."""
-    rows = Finding.objects.filter(last_bad_at__gte=since, withdrawn=False)
-    return list(rows.values_list("score", "at_stake_usd"))
+@dataclass(frozen=True, slots=True)
+class PastFinding:
+    """What was found and not withdrawn: what a lower sensitivity would have told of it.
+
+    What a higher one would have found is known to nobody: scores below the threshold are not kept.
+    """
+
+    score: float
+    at_stake_usd: Decimal
+    answer: str
+    was_told: bool
+
+
+def read_past_findings(*, since: datetime) -> list[PastFinding]:
+    rows = Finding.objects.filter(last_bad_at__gte=since, withdrawn=False).values_list(
+        "score", "at_stake_usd", "answer", "alerted_at"
+    )
+    return [PastFinding(score, usd, answer, at is not None) for score, usd, answer, at in rows]
 
 
 def _of_state(state: str, now: datetime) -> Q:

@@ -23,6 +23,7 @@ from apps.insights.core.series_state import VALUE_HOURS, WINDOW_HOURS
 from apps.insights.detector_memory import Memory
 from apps.insights.explaining import CellBook
 from apps.insights.finding_models import AnomalySettings, Finding
+from apps.insights.finding_selectors import read_names
 from apps.insights.guard import restrict_runaway
 from apps.insights.known_hours import hour_of
 from apps.tenants.selectors import TenantInfo
@@ -84,19 +85,25 @@ def observe(look: Looking, flags: Sequence[Flag]) -> None:
     for finding, group in extended.values():
         _extend(look, finding, group)
     for group in group_flags(homeless, shared_usd):
-        lead, least = name_giver(group), float(look.settings.min_usd)
-        if lead.at_stake_usd >= least and abs(lead.excess_usd) >= SO_FAR_SHARE * least:
+        lead = name_giver(group)
+        if _is_worth(look, lead.at_stake_usd, abs(lead.excess_usd)):
             _open(look, group)
 
 
-def close_ended(look: Looking) -> None:
-    """Close what stood out no more for APART_HOURS, or for so long that it is the new usual."""
+def close_ended(look: Looking) -> bool:
+    """Close what stood out no more for APART_HOURS, or for so long that it is the new usual.
+
+    Returns whether anything stays open.
+    """
+    stays_open = False
     for finding in Finding.objects.filter(closed_at=None):
         first, last = hour_of(finding.first_bad_at), hour_of(finding.last_bad_at)
         _chart(look, finding)
         if look.hour - last >= APART_HOURS or look.hour - first >= MAX_HOURS:
             finding.closed_at = max(look.now, finding.opened_at)
+        stays_open |= finding.closed_at is None
         finding.save(update_fields=["points", "closed_at"])
+    return stays_open
 
 
 def withdraw_explained(look: Looking, series: Sequence[SeriesKey], flags: Sequence[Flag]) -> None:
@@ -165,9 +172,18 @@ def _open(look: Looking, group: Sequence[Flag]) -> None:
         opened_at=look.now,
     )
     _measure(look, finding, lead)
+    # Of the hours it names alone, in cells and exact, it may come to less than was flagged.
+    excess = finding.excess_usd if lead.excess_usd >= 0 else -finding.excess_usd
+    if not _is_worth(look, float(finding.at_stake_usd), float(excess)):
+        return
     finding.save()
     restrict_runaway(finding, look.settings, now=look.now)
     _tell(look, finding)
+
+
+def _is_worth(look: Looking, at_stake_usd: float, so_far_usd: float) -> bool:
+    least = float(look.settings.min_usd)
+    return at_stake_usd >= least and so_far_usd >= SO_FAR_SHARE * least
 
 
 def _extend(look: Looking, finding: Finding, group: Sequence[Flag]) -> None:
@@ -260,6 +276,7 @@ def _tell(look: Looking, finding: Finding) -> None:
         since=f"since {local:%H:%M}",
         explanation=finding.explanation,
         usd=lambda value: f"{value:,.2f}",
+        names=read_names(),
     )
     is_loud = finding.at_stake_usd >= CRITICAL_TIMES * look.settings.min_usd
     raise_alert(

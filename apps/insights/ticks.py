@@ -115,6 +115,7 @@ class _Tick:
             (row.dimension, row.key): row.factor for row in SeriesThreshold.objects.all()
         }
         self.quiet = QuietHours(self.tenant)
+        self.may_be_open = True
 
     def run(self) -> TickReport:
         first = self.memory.hour
@@ -196,7 +197,9 @@ class _Tick:
         memory.hour = hour + 1
         look = self._looking(hour)
         observe(look, flags)
-        close_ended(look)
+        # Months of a first run are mostly hours in which nothing is open.
+        if flags or self.may_be_open:
+            self.may_be_open = close_ended(look)
 
     def _advance_part(
         self, part: Part, hour: int, values: Values, announced: AnnouncedHours

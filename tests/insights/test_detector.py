@@ -63,6 +63,7 @@ class Story:
         gap = steady(HOURS, 43)
         gap[EVENT : EVENT + 40] = np.nan
         self._add("gap", gap)
+        self._add("moonlit", moonlit())
         names = list(self.requests)
         scores = run(
             Detector.of(len(names), hour=START_HOUR),
@@ -80,6 +81,16 @@ class Story:
 
     def kinds(self, name: str) -> set[str]:
         return {KINDS[self.all[n].kind[self.column[name]]] for n in self.scores[name]}
+
+
+def moonlit() -> Any:
+    """A nightly job, two hours late on every sixth day; by day a loop half its size."""
+    requests = nightly(HOURS, 44)
+    for day in range(3, HOURS // 24, 6):
+        night = slice(day * 24, day * 24 + 12)
+        requests[night] = np.roll(requests[night], 2)
+    requests[EVENT : EVENT + 2] += 2_500
+    return requests
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +154,11 @@ def test_dearer_requests_are_a_storm(story: Story) -> None:
 def test_a_sparse_series_is_judged_by_its_own_records(story: Story) -> None:
     assert story.scores["runaway"][0] == EVENT
     assert "spike" in story.kinds("runaway")
+
+
+def test_a_loop_at_idle_hours_hides_behind_no_job(story: Story) -> None:
+    assert story.scores["moonlit"][0] == EVENT
+    assert story.kinds("moonlit") == {"spike"}
 
 
 def test_without_requests_spend_alone_tells_of_a_spike_and_a_storm(story: Story) -> None:

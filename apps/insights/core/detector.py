@@ -12,10 +12,12 @@ from typing import Any, Final, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.insights.core.calm_hours import calm_deviations, calm_scores
 from apps.insights.core.deviations import Deviations, deviations
 from apps.insights.core.expectations import DayOpening, hour_profile, open_day, ordinary_range
 from apps.insights.core.series_state import (
     ANNOUNCED,
+    CALM_WINDOWS,
     COUNTED,
     DAY,
     DAYS,
@@ -232,6 +234,7 @@ def _clear_day(state: SeriesState, day: int) -> None:
     state.day_total[:, day % DAYS] = np.nan
     state.day_profile[:, day % DAYS] = np.nan
     state.record[..., day % RECORD_DAYS, :] = np.nan
+    state.calm[..., day % RECORD_DAYS, :] = np.nan
 
 
 def _expect(
@@ -271,9 +274,16 @@ def _score(state: SeriesState, opening: DayOpening, limit: Numbers, is_scored: F
     found = deviations(state, opening, hour)
     records = state.record[..., hour // DAY % RECORD_DAYS, :]
     records[:] = np.where(is_scored, np.fmax(records, found.beyond_expected), records)
-    relative = found.beyond_ordinary / limit * weight(found)
-    relative[~_is_carried(found)] = 0
+    counted = weight(found) * _is_carried(found)
+    relative = found.beyond_ordinary / limit * counted
     relative = np.nan_to_num(np.maximum(relative, 0), nan=0) * is_scored
+    calm = calm_deviations(found, opening)
+    of_day = state.calm[:, :, hour // DAY % RECORD_DAYS]
+    of_day[:] = np.where(is_scored, np.fmax(of_day, calm), of_day)
+    # In its own terms, and as large and as lasting as everything that counts.
+    above = (slice(2), slice(len(CALM_WINDOWS)), 0)
+    stands_out = calm_scores(calm, opening) * counted[above] * is_scored
+    relative[above] = np.maximum(relative[above], stands_out)
     flat = relative.reshape(-1, state.count)
     best = flat.argmax(axis=0)
     columns = np.arange(state.count)

@@ -29,6 +29,8 @@ class Deviations:
     share_of_day: Numbers  # of a mean day's spend or requests
     share_of_expected: Numbers
     excess_usd: Numbers  # (windows, n): spend above what was expected
+    total: Numbers  # (channels, windows, n), and the highest that is ordinary
+    high: Numbers
 
 
 def deviations(state: SeriesState, opening: DayOpening, hour: int) -> Deviations:
@@ -59,6 +61,8 @@ def deviations(state: SeriesState, opening: DayOpening, hour: int) -> Deviations
         share_of_day=both / (opening.mean_hour[[0, 1, 0], None, None] * DAY),
         share_of_expected=outside / usual[:, :, None],
         excess_usd=over[0],
+        total=total,
+        high=high,
     )
 
 

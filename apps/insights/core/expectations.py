@@ -60,6 +60,8 @@ class DayOpening:
     usual_record: Numbers  # (3, windows, 2, n): 85% of days stay below
     rare_record: Numbers  # 95%: two days of an event do not move it
     highest_record: Numbers
+    calm_record: Numbers  # (2, calm windows, n): the highest of the same days
+    calm_days: Numbers
     known_days: Numbers  # (n,)
     is_zero_heavy: NDArray[np.bool_]  # no profile explains it: judged by its own records
     has_requests: NDArray[np.bool_]
@@ -87,6 +89,8 @@ def open_day(state: SeriesState, day: int) -> DayOpening:
             usual_record=usual_record,
             rare_record=rare_record,
             highest_record=highest_record,
+            calm_record=np.nan_to_num(np.fmax.reduce(state.calm[:, :, used], axis=2)),
+            calm_days=(~np.isnan(state.calm[:, :, used])).sum(axis=2).astype(float),
             known_days=(~np.isnan(state.record[0, 0, 0, used])).sum(axis=0).astype(float),
             is_zero_heavy=_is_zero_heavy(state, day),
             has_requests=(~np.isnan(totals[1])).any(axis=0),

@@ -6,6 +6,9 @@ from typing import Any, Final
 
 from apps.insights.core.flags import SeriesKey
 
+# (dimension, value) -> what people call it, where that is something else.
+Names = Mapping[tuple[str, str], str]
+NO_NAMES: Final[Names] = {}
 BETWEEN: Final = "\x1f"
 KIND_WORDS: Final = {
     "spike": "spike",
@@ -27,7 +30,7 @@ _BY: Final = {
 TELLING_CACHE_DROP: Final = 0.1
 
 
-def series_words(series: SeriesKey) -> str:
+def series_words(series: SeriesKey, names: Names = NO_NAMES) -> str:
     """What a series is called in a sentence."""
     dimension, key = series
     if dimension == "all":
@@ -35,15 +38,16 @@ def series_words(series: SeriesKey) -> str:
     if dimension == "model_task":
         model, task = key.split(BETWEEN)
         return f"{model} {task} requests"
-    return key
+    return names.get(series, key)
 
 
-def story_words(story: Sequence[Sequence[str]], series: SeriesKey) -> str:
+def story_words(story: Sequence[Sequence[str]], series: SeriesKey, names: Names = NO_NAMES) -> str:
     """The values that explain most of it, without what the series says already."""
     own = set(series[1].split(BETWEEN))
     told = [(name, value) for name, value in story if name in _BY and value not in own]
     told.sort(key=lambda pair: list(_BY).index(pair[0]))
-    return " ".join(_BY[dimension].format(value) for dimension, value in told)
+    called = ((dimension, names.get((dimension, value), value)) for dimension, value in told)
+    return " ".join(_BY[dimension].format(name) for dimension, name in called)
 
 
 def finding_title(
@@ -53,13 +57,15 @@ def finding_title(
     since: str,
     explanation: Mapping[str, Any],
     usd: Callable[[Decimal], str],
+    names: Names = NO_NAMES,
 ) -> str:
     """Such as "support-bot spent 412 USD more than expected since 14:00; 87% of it is ..."."""
     more = "more" if excess_usd >= 0 else "less"
     # "... requests cost" reads better than that they spent.
     verb = "cost" if series[0] == "model_task" else "spent"
-    told = f"{series_words(series)} {verb} {usd(abs(excess_usd))} USD {more} than expected {since}"
-    story = story_words(explanation.get("story", []), series)
+    subject = series_words(series, names)
+    told = f"{subject} {verb} {usd(abs(excess_usd))} USD {more} than expected {since}"
+    story = story_words(explanation.get("story", []), series, names)
     story_usd = Decimal(explanation.get("story_usd", "0"))
     if story and excess_usd:
         share = min(max(story_usd / excess_usd, Decimal(0)), Decimal(1))

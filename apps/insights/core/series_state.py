@@ -24,6 +24,7 @@ REPLAY_HOURS: Final = LATE_HOURS + DAY  # a replay starts with its day
 CHANNELS: Final = 3  # spend, requests, spend against the requests made
 WINDOWS: Final = (1, 3, 6, 12, 24, 72)  # hours
 SIGNS: Final = 2  # above, below
+CALM_WINDOWS: Final = WINDOWS[:4]
 
 HISTORY_WEEKS: Final = 6
 VALUE_HOURS: Final = HISTORY_WEEKS * WEEK + REPLAY_HOURS + DAY
@@ -47,6 +48,7 @@ _SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "price": (WINDOW_HOURS,),
     "marks": (WINDOW_HOURS,),
     "record": (CHANNELS, len(WINDOWS), SIGNS, RECORD_DAYS),
+    "calm": (2, len(CALM_WINDOWS), RECORD_DAYS),
     "day_total": (2, DAYS),
     "day_profile": (2, DAYS),
     "level": (CHANNELS, DAYS),
@@ -56,6 +58,8 @@ _SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "drift": (DAYS,),
 }
 _ONES: Final = frozenset({"price"})
+# Rings that states of before do not have: they begin empty.
+_ADDED: Final = frozenset({"calm"})
 _ZEROS: Final = frozenset({"marks", "day_error", "day_quiet", "day_seen", "drift"})
 
 
@@ -81,6 +85,7 @@ class SeriesState:
     price: Column  # what the hour's spend was multiplied by, to be in today's prices
     marks: Marks
     record: Column  # the day's largest deviation, by channel, window and sign
+    calm: Column  # the day's largest of spend and requests where little is usual
     day_total: Column
     day_profile: Column
     level: Column  # the mean hour's size, as of the day's start
@@ -137,15 +142,20 @@ class SeriesState:
         """Raise StateError for what `to_bytes` of this version did not write."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-                arrays: dict[str, Any] = {name: stored[name] for name in (*_SHAPES, "first_hour")}
+                first_hour = stored["first_hour"]
+                empty = cls.empty(0, len(first_hour))._arrays()
+                arrays: dict[str, Any] = {
+                    name: empty[name] if name in _ADDED and name not in stored else stored[name]
+                    for name in _SHAPES
+                }
                 hour = int(stored["hour"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise StateError(f"not a detector's state: {error}") from error
-        count = len(arrays["first_hour"])
+        count = len(first_hour)
         for name, shape in _SHAPES.items():
             if arrays[name].shape != (*shape, count):
                 raise StateError(f"{name} is {arrays[name].shape}, not {(*shape, count)}")
-        return cls(hour=hour, **arrays)
+        return cls(hour=hour, first_hour=first_hour, **arrays)
 
     def _arrays(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "hour"}

@@ -35,6 +35,7 @@ _HOURLY: Final = {
 }
 _DAILY: Final = {
     "record": RECORD_DAYS,
+    "calm": RECORD_DAYS,
     **dict.fromkeys(
         (
             "day_total",
