@@ -205,7 +205,12 @@ def _about(request: PageRequest, detail: FindingDetail) -> dict[str, Any]:
         "effects": words.effect_rows(info),
         "keys": _keys(info),
         "charges": [
-            (moment_words(charge.occurred_at, zone), charge) for charge in _charges(info.charge_ids)
+            (
+                moment_words(charge.occurred_at, zone),
+                charge,
+                names.get(("customer", charge.customer or ""), charge.customer),
+            )
+            for charge in _charges(info.charge_ids)
         ],
         "comments": [(moment_words(c.at, zone), c) for c in detail.comments],
         "restrictions": detail.restrictions,

@@ -25,7 +25,7 @@ def signed_in(page: Page, web: WebServer, key: Key) -> Page:
     user_id = create_user(email=email, password=PASSWORD, now=now)
     with tenant_scope(tenant_id):
         add_member(user_id=user_id, role="admin", now=now)
-        create_customer(external_id="acme", name="Acme Air", tier="gold", now=now)
+        create_customer(external_id="acme", name="Acme Air", tier="standard", now=now)
     spend(key.identity, [*usual_hours(bad - 23 * 24 * HOUR, 23 * 24 + 2), *runaway_hour(bad)])
     watch(tenant_id, bad + HOUR + timedelta(minutes=11))
     page.goto(f"{web.url}/login")
@@ -58,7 +58,7 @@ def test_a_finding_is_opened_and_answered_by_keyboard(signed_in: Page, web: WebS
         link.focus()
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", level=1)).to_contain_text("Why did")
-        expect(page.locator("#hours svg.main-svg").first).to_be_attached()
+        expect(page.locator("#hours-figure svg.main-svg").first).to_be_attached()
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, ("finding", width)
 
@@ -78,7 +78,7 @@ def test_a_finding_is_opened_and_answered_by_keyboard(signed_in: Page, web: WebS
     page.goto(f"{web.url}/anomalies")
     row = page.locator("#sensitivities tbody tr").first
     expect(row.locator("td").nth(3)).to_have_text("1")  # to be expected
-    page.get_by_text("What is worth a finding").focus()
+    page.locator("summary", has_text="What is worth a finding").focus()
     page.keyboard.press("Enter")
     page.get_by_label("When spend runs away").select_option("suspend")
     press(page, "Save")
