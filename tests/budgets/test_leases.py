@@ -352,6 +352,8 @@ class LeasingRouter:
     def say(self, lease: Lease | None, _: int) -> None:
         if lease is not None:
             give_back(self.key, lease, str(lease.usd - self.left[lease.lease_id]))
+            # What is given back is not used any more.
+            self.leases.remove(lease)
 
     def run_out(self, _: Lease | None, __: int) -> None:
         sweep(self.tenant_id, now=datetime.now(UTC) + timedelta(hours=2))
