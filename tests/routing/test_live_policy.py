@@ -12,6 +12,7 @@ from apps.routing.core.choosing import NoneEligible
 from apps.routing.decision_log import client, store_decisions
 from apps.routing.errors import NotWorthItsPrice
 from apps.routing.live_models import ShadowPolicy
+from apps.routing.policy_memory import live_policy
 from apps.routing.selectors import (
     compare_shadows,
     find_decision,
@@ -147,6 +148,32 @@ def test_when_a_plan_fails_the_last_prices_stand_and_the_pacer_goes_on(story: St
     assert "floors" in status.failure
     assert paced.month_price > planned.month_price > 0
     assert story.decide().policy_version == paced.version
+
+
+def test_past_its_time_a_policy_is_dearer_and_below_the_top_tier_the_cheapest(
+    story: Story,
+) -> None:
+    story.budget("10.20")
+    policy = story.plan()
+    assert policy.month_price > 0
+    live = live_policy(story.key.tenant_id, story.now)
+    fresh, stale = (
+        live.rule(policy.valid_until_s + late_s, {}).price_of("support") for late_s in (-1, 1)
+    )
+    assert stale - 1 == pytest.approx((fresh - 1) * policy.stale.price_factor)
+    dear = {"revenue_usd": 5.0}
+    assert [story.decide(tier, **dear).backend for tier in ("standard", "enterprise")] == [
+        LARGE
+    ] * 2
+    # Nobody plans any more: it was told to hold for two hours.
+    story.now += timedelta(seconds=policy.valid_until_s - policy.issued_s + 1)
+    below = story.decide("standard", **dear)
+    assert (below.backend, below.policy_version) == (LOCAL, policy.version)
+    # Its value still pays for the dear one; no local backend meets its floor.
+    assert story.decide("enterprise", **dear).backend == LARGE
+    assert story.decide("enterprise").backend == MINI
+    with pytest.raises(NoneEligible):
+        story.decide("enterprise", candidates=(LOCAL,))
 
 
 def test_a_new_value_model_is_planned_with_at_once_and_its_floors_are_hard(story: Story) -> None:

@@ -7,13 +7,12 @@ is 86,400 s and turns at local midnight whatever clocks do. A policy's own times
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import exp
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from apps.routing.core.catalog import Catalog
-from apps.routing.core.pacer import GAIN, MAX_PRICE, MIN_BATCH
+from apps.routing.core.pacer import MAX_PRICE, price_factor
 from apps.routing.core.planner import Prices
 from apps.routing.core.policy import Policy
 from apps.routing.core.rule import Request, Room
@@ -23,7 +22,6 @@ from apps.routing.core.weights import with_weights
 DAY_S: Final = 86_400
 # Points of the curve that prices local places between plans.
 CURVE_POINTS: Final = 40
-MOST_OFF: Final = 2.0
 
 
 class Judged(NamedTuple):
@@ -236,11 +234,9 @@ def pace_live(
             )
     factors = {}
     for scope, b in batches.items():
-        if b.count >= MIN_BATCH and b.target_usd + b.spent_usd > 0.0:
-            # Where nothing was meant to be spent, anything is as much too much as can be told.
-            off = b.spent_usd / b.target_usd - 1.0 if b.target_usd > 0.0 else MOST_OFF
-            factors[scope] = exp(GAIN * min(max(off, -1.0), MOST_OFF))
-            batches[scope] = Batch()
+        factor = price_factor(b.count, b.spent_usd, b.target_usd)
+        if factor is not None:
+            factors[scope], batches[scope] = factor, Batch()
     shared = factors.get("", 1.0)
     standing = replace(
         standing,

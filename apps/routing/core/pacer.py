@@ -4,13 +4,24 @@ price <- price x exp(gain x clip(spend / target - 1, -1, 2)), once a batch of re
 single requests are heavy-tailed. The target is what the plan meant such requests to spend.
 """
 
-from collections.abc import Sequence
 from math import exp
 from typing import Final
 
 GAIN: Final = 0.05
+MOST_OFF: Final = 2.0
 MIN_BATCH: Final = 50
 MAX_PRICE: Final = 1000.0
+
+
+def price_factor(count: int, spent_usd: float, target_usd: float) -> float | None:
+    """What to multiply the price by after `count` requests; None until a batch is together.
+
+    Where nothing was meant to be spent, anything is as much too much as can be told.
+    """
+    if count < MIN_BATCH or target_usd + spent_usd <= 0.0:
+        return None
+    off = spent_usd / target_usd - 1.0 if target_usd > 0.0 else MOST_OFF
+    return exp(GAIN * min(max(off, -1.0), MOST_OFF))
 
 
 class Pacer:
@@ -28,12 +39,8 @@ class Pacer:
 
     def factor(self) -> float:
         """1 until a batch is together; then it begins anew."""
-        if self._count < MIN_BATCH or self._target <= 0.0:
+        factor = price_factor(self._count, self._spent, self._target)
+        if factor is None:
             return 1.0
-        off = self._spent / self._target - 1.0
         self._count, self._spent, self._target = 0, 0.0, 0.0
-        return exp(GAIN * min(max(off, -1.0), 2.0))
-
-
-def moved(prices: Sequence[float], factors: Sequence[float]) -> list[float]:
-    return [min(p * f, MAX_PRICE) for p, f in zip(prices, factors, strict=True)]
+        return factor

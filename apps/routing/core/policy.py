@@ -1,13 +1,14 @@
 """The policy document: what a router needs to decide by itself, and its JSON. Plain Python.
 
 Amounts are USD, prices USD of value per USD of spend, `local_price` USD per local request.
-docs/routing.md specifies it; on the way out qualities have three digits after the point, and other
-numbers six significant ones.
+docs/routing.md specifies it. On the way out times are whole seconds, qualities have three digits
+after the point, other numbers five significant ones; what has its default everywhere is left out,
+and so are fields that a reader does not know.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Final
 
 FORMAT: Final = "costboard-routing/1"
@@ -22,10 +23,10 @@ class PolicyBackend:
     name: str
     usd_in: float
     usd_out: float
-    out_multiplier: float
-    hold_multiplier: float
-    hold_factor: float
-    is_local: bool
+    out_multiplier: float = 1.0
+    hold_multiplier: float = 1.0
+    hold_factor: float = 1.0
+    is_local: bool = False
     state: str = "ok"
 
 
@@ -33,10 +34,10 @@ class PolicyBackend:
 class PolicyDepartment:
     """The shadow price of its budget, what is left, and what the floors of the rest will take."""
 
-    price: float
-    left_usd: float
-    reserve_usd: float
-    top_reserve_usd: float
+    price: float = 0.0
+    left_usd: float = 0.0
+    reserve_usd: float = 0.0
+    top_reserve_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,9 @@ class WhenStale:
 class Policy:
     """`quality[task][n]` of backend n is (at difficulty 0.5, slope, standard deviation);
     `table_quality` is what floors are held against; `refusal_worth[tier]` is negative, per USD of
-    value. `weights[department]` holds, for tiers x tasks in their order and between commas, a
-    backend's place (0-9, a-z) and its tenths: "0733" sends 0.7 to backend 0, "2" all to backend 2.
+    value. `weights[department]` holds, for tiers x tasks in their order and between commas, the
+    places of backends (0-9, a-z), each with its tenths but the last, which has the rest: "073"
+    sends 0.7 to backend 0 and 0.3 to backend 3, "2" all to backend 2.
     Times are seconds since the epoch (of the trace, in a simulation)."""
 
     version: int
@@ -68,17 +70,16 @@ class Policy:
     floors: Mapping[str, tuple[float, ...]]
     fail_multiplier: Mapping[str, float]
     refusal_worth: Mapping[str, float]
-    month_price: float
-    day_price: float
-    local_price: float
     month_left_usd: float
     day_left_usd: float
     local_requests_left: float
+    month_price: float = 0.0
+    day_price: float = 0.0
+    local_price: float = 0.0
     reserve_usd: float = 0.0
     top_reserve_usd: float = 0.0
     day_reserve_usd: float = 0.0
     top_day_reserve_usd: float = 0.0
-    lease_usd: float = 0.0
     explore_share: float = 0.0
     explore_optimism: float = 0.0
     stale: WhenStale = field(default_factory=WhenStale)
@@ -91,51 +92,91 @@ class Policy:
 
 
 def to_json(policy: Policy) -> str:
-    """Compact JSON: a few kB."""
-    fields = {"format": FORMAT, **asdict(policy)}
-    fields["quality"] = {
-        task: [[round(number, 3) for number in row] for row in rows]
-        for task, rows in policy.quality.items()
+    """Compact JSON: at most 5 kB for ten departments, ten backends and seven tasks."""
+    slopes = _shared_slopes(policy)
+    backends = [asdict(backend) for backend in policy.backends]
+    if slopes is not None:
+        backends = [row | {"slope": slope} for row, slope in zip(backends, slopes, strict=True)]
+    told = asdict(policy) | {
+        "issued_s": round(policy.issued_s),
+        "valid_until_s": round(policy.valid_until_s),
+        "backends": _table(backends, PolicyBackend),
+        "departments": _table([asdict(d) for d in policy.departments.values()], PolicyDepartment),
+        "quality": {
+            task: [
+                [round(cell, 3) for cell in (row if slopes is None else (row[0], row[2]))]
+                for row in rows
+            ]
+            for task, rows in policy.quality.items()
+        },
     }
-    for name, columns in (("backends", PolicyBackend), ("departments", PolicyDepartment)):
-        rows = fields[name]
-        listed = rows.items() if isinstance(rows, dict) else ((None, row) for row in rows)
-        names = list(columns.__dataclass_fields__)
-        cells = [
-            ([key] if key is not None else []) + [row[c] for c in names] for key, row in listed
-        ]
-        fields[name] = {"columns": names, "rows": cells}
-    return json.dumps(_cut(fields), separators=(",", ":"))
+    for name, cells in zip(policy.departments, told["departments"]["rows"], strict=True):
+        cells.insert(0, name)
+    without = {name: value for name, value in told.items() if value != _default(Policy, name)}
+    return json.dumps(_cut({"format": FORMAT, **without}), separators=(",", ":"))
 
 
 def from_json(text: str | bytes) -> Policy:
     """Raises ValueError when it is no policy of this format."""
     try:
-        fields = json.loads(text)
-        if fields.pop("format") != FORMAT:
+        told = json.loads(text)
+        if told.pop("format") != FORMAT:
             raise ValueError(f"this is no {FORMAT} document")
-        backends, departments = fields.pop("backends"), fields.pop("departments")
+        priced, departments = told.pop("backends"), told.pop("departments")
+        backends = [_row(priced["columns"], row) for row in priced["rows"]]
+        slopes = [row.pop("slope", None) for row in backends]
         return Policy(
-            backends=tuple(
-                PolicyBackend(**_row(backends["columns"], row)) for row in backends["rows"]
-            ),
+            backends=tuple(PolicyBackend(**row) for row in backends),
             departments={
                 row[0]: PolicyDepartment(**_row(departments["columns"], row[1:]))
                 for row in departments["rows"]
             },
-            tiers=tuple(fields.pop("tiers")),
-            tasks=tuple(fields.pop("tasks")),
+            tiers=tuple(told.pop("tiers")),
+            tasks=tuple(told.pop("tasks")),
             quality={
-                task: tuple((q[0], q[1], q[2]) for q in row)
-                for task, row in fields.pop("quality").items()
+                task: tuple(
+                    (q[0], q[1], q[2]) if slope is None else (q[0], slope, q[1])
+                    for q, slope in zip(row, slopes, strict=True)
+                )
+                for task, row in told.pop("quality").items()
             },
-            table_quality=_tuples(fields.pop("table_quality")),
-            floors=_tuples(fields.pop("floors")),
-            stale=WhenStale(**fields.pop("stale")),
-            **fields,
+            table_quality=_tuples(told.pop("table_quality")),
+            floors=_tuples(told.pop("floors")),
+            stale=WhenStale(**told.pop("stale", {})),
+            **{name: value for name, value in told.items() if name in _FIELDS},
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"this is no {FORMAT} document: {error!r}") from error
+
+
+_FIELDS: Final = frozenset(column.name for column in fields(Policy))
+
+
+def _shared_slopes(policy: Policy) -> list[float] | None:
+    """By backend, where it is the same for every task (what is learnt says so): told once then."""
+    by_task = [[round(row[1], 3) for row in rows] for rows in policy.quality.values()]
+    return by_task[0] if by_task and all(row == by_task[0] for row in by_task) else None
+
+
+def _table(rows: Sequence[Mapping[str, Any]], kind: type) -> dict[str, Any]:
+    """Columns once, then their cells; a column of nothing but its default is left out."""
+    names = [
+        name
+        for name in (rows[0] if rows else ())
+        if any(row[name] != _default(kind, name) for row in rows)
+    ]
+    return {"columns": names, "rows": [[row[name] for name in names] for row in rows]}
+
+
+def _default(kind: type, name: str) -> Any:
+    """A field's default as JSON has it; MISSING where it has none."""
+    column = kind.__dataclass_fields__.get(name)  # type: ignore[attr-defined]  # a dataclass
+    if column is None:
+        return MISSING
+    if column.default_factory is MISSING:
+        return column.default
+    made = column.default_factory()
+    return made if isinstance(made, dict) else asdict(made)
 
 
 def _row(columns: list[str], cells: list[Any]) -> dict[str, Any]:
@@ -147,9 +188,9 @@ def _tuples(rows: dict[str, list[Any]]) -> dict[str, tuple[Any, ...]]:
 
 
 def _cut(value: Any) -> Any:
-    """Six significant digits are more than anybody knows of these numbers; whole numbers stay."""
+    """Five significant digits are more than anybody knows of these numbers; whole numbers stay."""
     if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 1e15 else float(f"{value:.6g}")
+        return int(value) if value.is_integer() and abs(value) < 1e15 else float(f"{value:.5g}")
     if isinstance(value, dict):
         return {key: _cut(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

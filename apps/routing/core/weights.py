@@ -56,9 +56,8 @@ def _told(counts: Counter[int] | None, otherwise: int | None) -> str:
     by_rest = sorted(counts, key=lambda n: (-(10 * counts[n] % total), n))
     for n in by_rest[: 10 - sum(tenths.values())]:
         tenths[n] += 1
-    if max(tenths.values()) == 10:
-        return PLACES[max(tenths, key=lambda n: tenths[n])]
-    return "".join(f"{PLACES[n]}{share}" for n, share in sorted(tenths.items()) if share)
+    *others, last = sorted(n for n, share in tenths.items() if share)
+    return "".join(f"{PLACES[n]}{tenths[n]}" for n in others) + PLACES[last]
 
 
 def _cheapest(policy: Policy, tier: str, task: str) -> int | None:
