@@ -29,6 +29,7 @@ from apps.dashboards import (
     opportunities_page,
     organisation_page,
     people_page,
+    policy_page,
     pricing_page,
     repricing_page,
     setup_pages,
@@ -51,6 +52,10 @@ urlpatterns = [
     path("customers/<int:customer_id>", customers_page.customer, name="customer"),
     path("departments", departments_page.departments, name="departments"),
     path("routing", views.routing, name="routing"),
+    path("routing/policy", policy_page.policy, name="routing-policy"),
+    path("routing/policy/mode", policy_page.set_routing_mode, name="set-routing-mode"),
+    path("routing/policy/by-hand", policy_page.add_by_hand, name="add-override"),
+    path("routing/policy/by-hand/end", policy_page.end_by_hand, name="end-override"),
     path("opportunities", opportunities_page.opportunities, name="opportunities"),
     path("opportunities/look", opportunities_page.look_again, name="look-again"),
     path(

@@ -10,6 +10,7 @@ from apps.dashboards.page_state import Chip, PageState, filter_chips, period_chi
 from apps.dashboards.periods import DEFAULT_WINDOW, WINDOW_LABELS, read_window
 from apps.dashboards.reading import Names
 from apps.dashboards.routing import read_routing
+from apps.dashboards.routing_tabs import routing_tabs
 from apps.dashboards.sentences import Answer, forecast_sentence
 from apps.insights.forecasts import SpendForecast, read_forecast
 from apps.usage.reporting import read_reporting
@@ -55,6 +56,7 @@ def routing(request: PageRequest) -> HttpResponse:
     context = {
         "report": report,
         "answer": report.answer,
+        "tabs": routing_tabs(request),
         "chips": [
             Chip(label, _window_address(request, slug), slug == window.slug)
             for slug, label in WINDOW_LABELS.items()

@@ -1,15 +1,17 @@
 """The only reader of what a tenant wants of routing, of its policies, and of what was decided."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import F, Q
 
 from apps.routing.core.overrides import Action, Mode, Modes, Override
+from apps.routing.core.policy import Policy, from_json
 from apps.routing.core.value_model import ValueModel, changes, default_value_model
 from apps.routing.core.value_model import read_value_model as from_content
 from apps.routing.live_models import (
@@ -25,6 +27,14 @@ from apps.tenants.selectors import list_departments
 
 MAX_VERSIONS = 200
 MAX_DECISIONS = 500
+# As the policy advised; not so; advised nothing; chosen to learn (its share is at most a half).
+Outcome = Literal["followed", "otherwise", "refused", "explored"]
+_OUTCOMES: Mapping[Outcome, Q] = {
+    "followed": Q(backend=F("advised")),
+    "otherwise": Q(advised__isnull=False) & (Q(backend=None) | ~Q(backend=F("advised"))),
+    "refused": Q(advised=None),
+    "explored": Q(propensity__lt=0.5),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +180,7 @@ class DecisionInfo:
     reasons: list[str]
     alternatives: list[list[str]]
     shadows: dict[str, list[Any]]
+    charge_id: int | None
     ran_on: str | None
     actual_usd: Decimal | None
     output_tokens: int | None
@@ -193,6 +204,16 @@ class EstimateQuality:
 
 
 @dataclass(frozen=True, slots=True)
+class Flow:
+    """How many decisions had one advice (None: refuse it) and ran in one place (None: nowhere).
+    Where nothing was charged yet they ran where they were sent."""
+
+    advised: str | None
+    ran: str | None
+    decisions: int
+
+
+@dataclass(frozen=True, slots=True)
 class ShadowComparison:
     """A shadow beside the live policy, on the same requests. USD, as the live policy expects
     them: cost, and value less cost."""
@@ -211,6 +232,12 @@ def read_policy_status() -> PolicyStatus | None:
     columns = ("version", "planned_at", "issued_at", "failure")
     row = LivePolicy.objects.filter(shadow="").values_list(*columns).first()
     return PolicyStatus(*row) if row else None
+
+
+def read_policy() -> Policy | None:
+    """The document that routers apply now; None until the tenant in scope's first is planned."""
+    document = LivePolicy.objects.filter(shadow="").values_list("document", flat=True).first()
+    return from_json(document) if document else None
 
 
 def list_policy_changes(
@@ -251,15 +278,23 @@ def list_decisions(
     department: str | None = None,
     customer: str | None = None,
     task: str | None = None,
+    outcome: Outcome | None = None,
+    before: uuid.UUID | None = None,
     limit: int = 50,
 ) -> list[DecisionInfo]:
-    """What was decided in [start, end), newest first, with what it then cost. None is any."""
+    """What was decided in [start, end), newest first, with what it then cost. None is any;
+    `before` a decision goes on from it."""
     wanted = {"backend": backend, "department": department, "customer": customer, "task": task}
     filters = {name: value for name, value in wanted.items() if value is not None}
-    rows = RoutingDecision.objects.filter(
-        decided_at__gte=start, decided_at__lt=end, **filters
-    ).order_by("-decided_at", "-id")[: min(limit, MAX_DECISIONS)]
-    return _with_charges(list(rows))
+    rows = RoutingDecision.objects.filter(decided_at__gte=start, decided_at__lt=end, **filters)
+    if outcome is not None:
+        rows = rows.filter(_OUTCOMES[outcome])
+    last = RoutingDecision.objects.filter(decision_id=before).first() if before else None
+    if last is not None:
+        same = Q(decided_at=last.decided_at, id__lt=last.pk)
+        rows = rows.filter(Q(decided_at__lt=last.decided_at) | same)
+    rows = rows.order_by("-decided_at", "-id")
+    return _with_charges(list(rows[: min(limit, MAX_DECISIONS)]))
 
 
 def find_decision(decision_id: uuid.UUID) -> DecisionInfo | None:
@@ -283,6 +318,22 @@ def read_estimate_quality(*, start: datetime, end: datetime) -> list[EstimateQua
             [current_tenant_id(), start, end],
         )
         return [EstimateQuality(*row) for row in cursor.fetchall()]
+
+
+def read_flows(*, start: datetime, end: datetime) -> list[Flow]:
+    """What the policy advised in [start, end) beside where it ran; the most frequent first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT d.advised, COALESCE(NULLIF(c.backend_key, ''), d.backend), count(*)
+            FROM routing_routingdecision AS d LEFT JOIN routing_decisioncharge AS c
+                ON c.tenant_id = d.tenant_id AND c.decision_id = d.decision_id
+            WHERE d.tenant_id = %s AND d.decided_at >= %s AND d.decided_at < %s
+            GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
+            """,
+            [current_tenant_id(), start, end],
+        )
+        return [Flow(*row) for row in cursor.fetchall()]
 
 
 def compare_shadows(*, start: datetime, end: datetime) -> list[ShadowComparison]:
@@ -320,6 +371,7 @@ def _decision(row: RoutingDecision, charge: DecisionCharge | None) -> DecisionIn
     own = {name: getattr(row, name) for name in DecisionInfo.__slots__ if name not in _CHARGED}
     return DecisionInfo(
         **own,
+        charge_id=charge.charge_id if charge else None,
         ran_on=charge.backend_key if charge else None,
         actual_usd=charge.cost_usd if charge else None,
         output_tokens=charge.output_tokens if charge else None,
@@ -328,4 +380,4 @@ def _decision(row: RoutingDecision, charge: DecisionCharge | None) -> DecisionIn
     )
 
 
-_CHARGED = ("ran_on", "actual_usd", "output_tokens", "quality_score", "converted")
+_CHARGED = ("charge_id", "ran_on", "actual_usd", "output_tokens", "quality_score", "converted")

@@ -167,7 +167,12 @@ const ROLES = {
 
 function dressTrace(trace, palette) {
   const role = trace.meta.role;
-  if (role) ROLES[role](trace, palette);
+  const shape = trace.line?.shape;
+  if (role) {
+    ROLES[role](trace, palette);
+    // What holds until it changes is drawn in steps.
+    if (shape) trace.line.shape = shape;
+  }
   else if (trace.type === "bar") {
     dressBar(trace, palette);
     trace.textfont = { color: palette.of("ink"), size: 12 };

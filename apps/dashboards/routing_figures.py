@@ -1,0 +1,88 @@
+"""Figures of the routing policy: its prices over time, estimates beside bills. Pure."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from apps.dashboards.savings_figures import Figure
+from apps.dashboards.templatetags.figures_of_speech import usd
+from apps.routing.selectors import PolicyChangeInfo
+
+# Labels drawn at most, from the densest that fits down.
+LABELS: Final = (24, 12, 6, 3, 2)
+ONE_DAY_S: Final = 36 * 3600
+
+
+def worth_over_time(rows: Sequence[PolicyChangeInfo], zone: ZoneInfo) -> Figure:
+    """What a dollar of the month, of today and of the dearest department was worth, by policy that
+    was told, oldest first."""
+    ordered = sorted(rows, key=lambda row: row.version)
+    labels = [f"{_moment(row.at, zone)}, policy {row.version}" for row in ordered]
+    prices = [_prices(row.document) for row in ordered]
+    lines = (
+        ("usual", "dearest department"),
+        ("today", "today"),
+        ("spent", "this month"),
+    )
+    traces: list[dict[str, Any]] = []
+    for place, (role, name) in enumerate(lines):
+        values = [price[place] for price in prices]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": name,
+                "x": labels,
+                "y": values,
+                "line": {"shape": "hv"},
+                "customdata": [usd(Decimal(repr(value))) for value in values],
+                "hovertemplate": f"{name}  %{{customdata}} USD<extra></extra>",
+                "meta": {"role": role},
+            }
+        )
+    return {
+        "data": traces,
+        "layout": {
+            "hovermode": "x unified",
+            "xaxis": {
+                "type": "category",
+                "categoryorder": "array",
+                "categoryarray": labels,
+                "range": [-0.5, len(labels) - 0.5],
+                "unifiedhovertitle": {"text": "%{x}"},
+            },
+            "yaxis": {"rangemode": "tozero"},
+            "meta": {"kind": "days", "ticks": _ticks(ordered, zone), "empty": len(ordered) < 2},
+        },
+    }
+
+
+def _prices(document: str) -> tuple[float, float, float]:
+    """(dearest department, today, month): what a dollar must bring there."""
+    told = json.loads(document)
+    rows = told["departments"]
+    place = rows["columns"].index("price") + 1
+    month, day = 1.0 + told["month_price"], 1.0 + told["day_price"]
+    dearest = max((row[place] for row in rows["rows"]), default=0.0)
+    return month + day - 1.0 + dearest, day, month
+
+
+def _ticks(rows: Sequence[PolicyChangeInfo], zone: ZoneInfo) -> list[dict[str, Any]]:
+    """Fewer and fewer labels; times of day where all is of a day or so."""
+    if not rows:
+        return []
+    is_short = (rows[-1].at - rows[0].at).total_seconds() < ONE_DAY_S
+    tiers = []
+    for most in LABELS:
+        step = max(1, -(-len(rows) // most))
+        at = list(range(0, len(rows), step))
+        texts = [_moment(rows[n].at, zone) for n in at]
+        tiers.append({"at": at, "text": [text[-5:] if is_short else text[:-7] for text in texts]})
+    return tiers
+
+
+def _moment(at: datetime, zone: ZoneInfo) -> str:
+    return f"{at.astimezone(zone):%-d %b, %H:%M}"
