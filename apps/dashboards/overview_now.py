@@ -10,7 +10,7 @@ from apps.budgets.status import BudgetStatus, read_statuses
 from apps.dashboards.anomaly_words import FindingLine, finding_line
 from apps.dashboards.breakdown import Sums, sum_by, total
 from apps.dashboards.budgets_page import BudgetRow, budget_rows
-from apps.insights.finding_selectors import list_findings
+from apps.insights.finding_selectors import list_findings, read_names
 from apps.usage.selectors import SpendQuery, read_spend
 
 LIVE_MINUTES: Final = 15
@@ -81,10 +81,10 @@ def read_attention(zone: ZoneInfo, now: datetime) -> Attention:
     statuses = read_statuses(now=now)
     troubled = [one for one in statuses if one.health in IN_TROUBLE][:TOLD]
     whole = next((one for one in statuses if _is_whole_month(one)), None)
+    waiting = list_findings(now=now, state="open")[:TOLD]
+    names = read_names() if waiting else {}
     return Attention(
-        findings=[finding_line(info, zone, now) for info in list_findings(now=now, state="open")][
-            :TOLD
-        ],
+        findings=[finding_line(info, zone, now, names) for info in waiting],
         budgets=budget_rows(troubled) if troubled else [],
         month_usd=whole.standing.amount if whole else None,
         month_share=whole.spent_share if whole else None,
