@@ -1,8 +1,6 @@
 """A tenant's budgets in this process's memory: read anew within a second of a change. Part of
 selectors."""
 
-import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -25,13 +23,12 @@ from apps.budgets.core.periods import Calendar, Period, PeriodKind
 from apps.budgets.core.scopes import Attributes, Scope, ScopeIndex
 from apps.budgets.models import Budget, BudgetAmount, BudgetSettings, BudgetTopUp
 from apps.pricing.selectors import list_backends
+from apps.tenants.remembered import Remembered
 from apps.tenants.scoping import current_tenant_id, tenant_scope
 from apps.tenants.selectors import get_tenant, list_departments
 from apps.usage.commits import Place
 
 OnLimit = Literal["notify", "throttle", "refuse"]
-CHECK_EVERY_S: Final = 1.0
-MAX_TENANTS: Final = 1000
 MAX_PLACES: Final = 100_000
 
 
@@ -147,23 +144,17 @@ class BudgetBook:
         return found
 
 
-_books: dict[int, tuple[float, BudgetBook]] = {}
-_lock = threading.Lock()
+_books: Remembered[int, BudgetBook] = Remembered()
 
 
 def budget_book(tenant_id: int) -> BudgetBook:
     """The tenant's budgets, at most a second old. Opens a scope of its own when it must read."""
-    now = time.monotonic()
-    checked_at, book = _books.get(tenant_id, (0.0, None))
-    if book is not None and now - checked_at < CHECK_EVERY_S:
-        return book
-    with tenant_scope(tenant_id):
-        book = _read(tenant_id, book)
-    with _lock:
-        if len(_books) >= MAX_TENANTS and tenant_id not in _books:
-            _books.pop(next(iter(_books)))
-        _books[tenant_id] = (now, book)
-    return book
+
+    def read(known: BudgetBook | None) -> BudgetBook:
+        with tenant_scope(tenant_id):
+            return _read(tenant_id, known)
+
+    return _books.get(tenant_id, read)
 
 
 def read_book() -> BudgetBook:
@@ -173,8 +164,7 @@ def read_book() -> BudgetBook:
 
 def forget_book(tenant_id: int) -> None:
     """Read it anew next time: after a change by this process has committed."""
-    with _lock:
-        _books.pop(tenant_id, None)
+    _books.forget(tenant_id)
 
 
 def _read(tenant_id: int, known: BudgetBook | None) -> BudgetBook:

@@ -3,7 +3,6 @@
 Off unless a tenant switches it on. Ingest never heeds it: what was used is always counted.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Final, Literal
 
 from apps.insights.core.finding_words import finding_title
 from apps.insights.finding_models import AnomalySettings, Finding, Restriction
+from apps.tenants.remembered import Remembered
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import find_customer_id, list_api_keys
 from apps.tenants.services import record_audit
@@ -22,7 +22,6 @@ RUNAWAY_SCORE: Final = 2.0
 RUNAWAY_TIMES: Final = 3
 # Of the excess, by one key or customer.
 RUNAWAY_SHARE: Final = Decimal("0.6")
-REMEMBERED_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +55,17 @@ class Suspended(Exception):
         self.restricted = restricted
 
 
-_remembered: dict[int, tuple[float, Restrictions]] = {}
+_remembered: Remembered[int, Restrictions] = Remembered()
 
 
 def remembered_restrictions(tenant_id: int) -> Restrictions:
     """What holds in a tenant now, at most a second old. Needs no scope."""
-    now_s = time.monotonic()
-    known = _remembered.get(tenant_id)
-    if known is None or now_s - known[0] > REMEMBERED_S:
+
+    def read(_: Restrictions | None) -> Restrictions:
         with tenant_scope(tenant_id):
-            known = (now_s, _read_restrictions())
-        _remembered[tenant_id] = known
-    return known[1]
+            return _read_restrictions()
+
+    return _remembered.get(tenant_id, read)
 
 
 def heed_restrictions(

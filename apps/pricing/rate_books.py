@@ -6,7 +6,6 @@ second at most, so every process prices by a change within a second of its commi
 """
 
 import threading
-import time
 from collections import defaultdict
 from dataclasses import fields
 from typing import Any, Final
@@ -21,10 +20,9 @@ from apps.pricing.core.rating import Alias, OwnModel, RateBook
 from apps.pricing.models import CatalogueModel as ModelRow
 from apps.pricing.models import CatalogueProvider as ProviderRow
 from apps.pricing.models import CatalogueRate, TenantAlias, TenantDiscount, TenantRate
+from apps.tenants.remembered import Remembered
 from apps.tenants.scoping import current_tenant_id
 
-CHECK_EVERY_S: Final = 1.0
-MAX_TENANTS: Final = 1000
 MAX_CATALOGUES: Final = 3
 MAX_PAST_BOOKS: Final = 50
 # The provider and the model of the tenant's default rate; no client can report them.
@@ -44,8 +42,7 @@ _COLUMNS: Final = (
 )
 
 _lock = threading.Lock()
-# By tenant: when its book was last found current (monotonic seconds), and the book.
-_books: dict[int, tuple[float, RateBook]] = {}
+_books: Remembered[int, RateBook] = Remembered()
 # By tenant and revision, oldest first: books of the past, which stay as they are.
 _past_books: dict[tuple[int, int], RateBook] = {}
 # By revision, the newest few. A revision's number is never used twice, rolled back or not.
@@ -58,17 +55,7 @@ def current_rate_book() -> RateBook:
     if _changed_in_this_transaction():
         # What may still be rolled back is for this transaction's eyes only.
         return _read_book(*_revisions())
-    now = time.monotonic()
-    checked_at, book = _books.get(tenant_id, (now, None))
-    if book is None or now - checked_at >= CHECK_EVERY_S:
-        revisions = _revisions()
-        if book is None or (book.catalogue.revision, book.own_revision) != revisions:
-            book = _read_book(*revisions)
-        with _lock:
-            if len(_books) >= MAX_TENANTS and tenant_id not in _books:
-                _books.pop(next(iter(_books)))
-            _books[tenant_id] = (now, book)
-    return book
+    return _books.get(tenant_id, _read_if_changed)
 
 
 def remembered_rate_book(tenant_id: int) -> RateBook | None:
@@ -76,8 +63,14 @@ def remembered_rate_book(tenant_id: int) -> RateBook | None:
 
     For the hot path; None sends the caller to current_rate_book().
     """
-    checked_at, book = _books.get(tenant_id, (0.0, None))
-    return book if time.monotonic() - checked_at < CHECK_EVERY_S else None
+    return _books.glance(tenant_id)
+
+
+def _read_if_changed(known: RateBook | None) -> RateBook:
+    revisions = _revisions()
+    if known is None or (known.catalogue.revision, known.own_revision) != revisions:
+        return _read_book(*revisions)
+    return known
 
 
 def rate_book_as_of(revision: int) -> RateBook:
@@ -121,13 +114,13 @@ class _Forget:
         self.tenant_id = tenant_id
 
     def __call__(self) -> None:
+        if self.tenant_id is not None:
+            _books.forget(self.tenant_id)
+            return
+        _books.forget_all()
         with _lock:
-            if self.tenant_id is None:
-                _books.clear()
-                # Their prices stand, what names mean does not.
-                _past_books.clear()
-            else:
-                _books.pop(self.tenant_id, None)
+            # Their prices stand, what names mean does not.
+            _past_books.clear()
 
 
 def forget_when_committed(tenant_id: int | None) -> None:

@@ -35,16 +35,25 @@ class KeyMemory:
     def find(self, secret: str) -> KeyIdentity | None:
         """As find_key. Raises OperationalError when the database is asked and does not answer."""
         name = hash_secret(secret)
-        known, is_fresh = self._recall(name)
-        if is_fresh:
+        known, age_s = self._recall(name)
+        if age_s < CHECK_EVERY_S / 2:
             return known
+        if age_s < CHECK_EVERY_S:
+            # Asked ahead of time by one, while the others go on with what is known.
+            if not self._asking.acquire(blocking=False):
+                return known
+            try:
+                return self._ask(secret, name, known)
+            finally:
+                self._asking.release()
         with self._asking:
-            known, is_fresh = self._recall(name)
-            return known if is_fresh else self._ask(secret, name, known)
+            known, age_s = self._recall(name)
+            return known if age_s < CHECK_EVERY_S else self._ask(secret, name, known)
 
-    def _recall(self, name: bytes) -> tuple[KeyIdentity | None, bool]:
+    def _recall(self, name: bytes) -> tuple[KeyIdentity | None, float]:
+        """What is known of a key, and how old that is."""
         checked_at_s, known = self._known.get(name, (float("-inf"), None))
-        return known, time.monotonic() - checked_at_s < CHECK_EVERY_S
+        return known, time.monotonic() - checked_at_s
 
     def _ask(self, secret: str, name: bytes, known: KeyIdentity | None) -> KeyIdentity | None:
         now_s = time.monotonic()

@@ -3,8 +3,6 @@
 A rule never changes. Another takes its place, so that what was believed when stays readable.
 """
 
-import threading
-import time
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -13,6 +11,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from apps.tenants.patience import time_limit
+from apps.tenants.remembered import Remembered
 from apps.tenants.scoping import current_tenant_id, tenant_scope
 from apps.tenants.selectors import list_api_keys
 from apps.tenants.services import record_audit
@@ -39,14 +38,10 @@ __all__ = [
 ]
 
 MOMENT: Final = timedelta(microseconds=1)
-CHECK_EVERY_S: Final = 1.0
-MAX_TENANTS: Final = 1_000
 # Namespaces the advisory lock under which a tenant's rules change: revisions commit in order.
 RULES_LOCK: Final = 0x0C059
 
-_lock = threading.Lock()
-# By tenant: when its rules were last found current (monotonic seconds), and the rules.
-_remembered: dict[int, tuple[float, AttributionRules]] = {}
+_remembered: Remembered[int, AttributionRules] = Remembered()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +60,15 @@ def current_rules(tenant_id: int) -> AttributionRules:
 
     Needs no scope. Every process maps by a change within a second of its commit.
     """
-    now = time.monotonic()
-    checked_at, rules = _remembered.get(tenant_id, (now, None))
-    if rules is not None and now - checked_at < CHECK_EVERY_S:
-        return rules
-    with time_limit(settings.INGEST_TIME_LIMIT_S * LEARN_SHARE), tenant_scope(tenant_id):
-        revision = _read_revision()
-        if rules is None or rules.revision != revision:
-            rules = _compile(revision)
-    with _lock:
-        if len(_remembered) >= MAX_TENANTS and tenant_id not in _remembered:
-            _remembered.pop(next(iter(_remembered)))
-        _remembered[tenant_id] = (now, rules)
-    return rules
+
+    def read(known: AttributionRules | None) -> AttributionRules:
+        with time_limit(settings.INGEST_TIME_LIMIT_S * LEARN_SHARE), tenant_scope(tenant_id):
+            revision = _read_revision()
+            if known is not None and known.revision == revision:
+                return known
+            return _compile(revision)
+
+    return _remembered.get(tenant_id, read)
 
 
 def add_rule(tenant_id: int, rule: MappingRule, *, actor: str, now: datetime) -> int:
@@ -248,4 +239,4 @@ def _take_turns() -> None:
 def _forget_when_committed() -> None:
     """This process sees the change at once when it commits, and not before."""
     tenant_id = current_tenant_id()
-    transaction.on_commit(lambda: _remembered.pop(tenant_id, None) and None)
+    transaction.on_commit(lambda: _remembered.forget(tenant_id))

@@ -57,7 +57,7 @@ def runaway(key: Key) -> Callable[..., FindingInfo]:
         spend(key.identity, usual_hours(BAD - 30 * 24 * HOUR, 30 * 24 + 2))
         spend(key.identity, runaway_hour(BAD))
         watch(tenant_id, BAD + HOUR + timedelta(minutes=11))
-        guard._remembered.clear()
+        guard._remembered.forget_all()
         return findings(tenant_id, NOW)[0]
 
     return make
@@ -160,7 +160,7 @@ def test_a_suspended_customer_is_refused_until_someone_answers(
     spend(key.identity, runaway_hour(BAD + HOUR, requests=2))
     with tenant_scope(tenant.id):
         acknowledge_finding(found.id, actor=ADA, now=NOW)
-    guard._remembered.clear()
+    guard._remembered.forget_all()
     assert decide(client, key, customer="acme").status_code == 200
     with tenant_scope(tenant.id):
         (row,) = Restriction.objects.all()

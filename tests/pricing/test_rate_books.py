@@ -43,7 +43,7 @@ def test_after_a_second_one_query_finds_it_current(
     tenant: TenantInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     book = book_of(tenant)
-    monkeypatch.setattr(rate_books, "CHECK_EVERY_S", 0.0)
+    monkeypatch.setattr(rate_books._books, "limit_s", 0.0)
     with tenant_scope(tenant.id), CaptureQueriesContext(connection) as queries:
         assert current_rate_book() is book
     assert len([q for q in queries.captured_queries if "pricing" in q["sql"]]) == 1
@@ -58,12 +58,13 @@ def test_a_change_is_seen_here_at_once(tenant: TenantInfo, set_rate: SetRate) ->
 def test_a_change_of_another_process_is_seen_after_the_check(
     tenant: TenantInfo, set_rate: SetRate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(rate_books._books, "limit_s", 3600.0)
     book = book_of(tenant)
     with monkeypatch.context() as patch:
         patch.setattr(rate_books._Forget, "__call__", lambda self: None)
         set_rate(INPUT, "1")
     assert book_of(tenant) is book
-    monkeypatch.setattr(rate_books, "CHECK_EVERY_S", 0.0)
+    monkeypatch.setattr(rate_books._books, "limit_s", 0.0)
     assert book_of(tenant).resolve("local", "llama-3-70b").card is not None
 
 

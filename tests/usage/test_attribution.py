@@ -1,7 +1,6 @@
 """Mapping rules: whose an event is, at every door, without a change of the event itself."""
 
 import json
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -290,16 +289,14 @@ def test_other_processes_see_a_change_when_they_ask_again(
     key: Key, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant_id = key.identity.tenant_id
+    monkeypatch.setattr(attribution._remembered, "limit_s", 3600.0)
     assert not current_rules(tenant_id)
-    clock = time.monotonic()
-    monkeypatch.setattr(attribution.time, "monotonic", lambda: clock)
-    remembered = dict(attribution._remembered)
-    add(key, "metadata.x", "ann", "research")
-    # As another process has it, which nothing told of the change.
-    attribution._remembered.update(remembered)
-    attribution._remembered[tenant_id] = (clock, attribution.NO_RULES)
+    with monkeypatch.context() as patch:
+        # As another process has it, which nothing told of the change.
+        patch.setattr(attribution._remembered, "forget", lambda tenant_id: None)
+        add(key, "metadata.x", "ann", "research")
     assert not current_rules(tenant_id)
-    clock += attribution.CHECK_EVERY_S
+    monkeypatch.setattr(attribution._remembered, "limit_s", 0.0)
     assert current_rules(tenant_id).wanted(Door.OTLP) == {"metadata.x"}
 
 
