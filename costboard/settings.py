@@ -125,7 +125,9 @@ DATABASES = {
         pool={
             "connection_class": PatientConnection,
             "min_size": 1,
-            "max_size": 24,
+            # No fewer than the web server's threads, each of which may hold one while it waits for
+            # another's: those that do must not keep it from its own.
+            "max_size": 40,
             "timeout": 3,
             "max_idle": 300,
             # Tried again soon, not ever more seldom: PostgreSQL comes back without a word.

@@ -44,6 +44,7 @@ from apps.budgets.rebuild import (
     prepare_counters,
 )
 from apps.budgets.spent import read_parts, write_parts
+from apps.tenants.patience import give_back_connection
 from apps.tenants.scoping import tenant_scope
 from apps.usage.group_commit import GroupCommit
 
@@ -168,9 +169,6 @@ class _Attempt:
 
     def run(self) -> "Reservation | list[CapBroken]":
         """Hold, write down, make sure; the caps that would break if it does not fit."""
-        if not connection.in_atomic_block:
-            # To the pool: who waits for a round must not keep its leader from a connection.
-            connection.close()
         give_up_at = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -354,5 +352,5 @@ def _write_journal(tenant_id: int, attempts: Sequence[_Attempt]) -> set[str]:
 
 
 _rounds: GroupCommit[int, _Attempt, Held | Seen | Unready | Refused] = GroupCommit(
-    _go_round, max_rows=500, leaders=2
+    _go_round, max_rows=500, leaders=2, before_wait=give_back_connection
 )

@@ -11,7 +11,16 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import psycopg
+from django.db import connection
 from psycopg.abc import PQGen
+
+
+def give_back_connection() -> None:
+    """This thread's connection to the pool, unless it is in a transaction: who waits for another
+    thread's work must not keep that one from a connection."""
+    if not connection.in_atomic_block:
+        connection.close()
+
 
 _deadline_s: ContextVar[float | None] = ContextVar("database_deadline_s", default=None)
 Answer = TypeVar("Answer")

@@ -36,6 +36,7 @@ class GroupCommit(Generic[Group, Row, Mark]):
     on some of them; each batch gets its own back, numbered from 0. At most `leaders` commits of
     a group run at once, with at most `max_rows` rows each unless one batch alone has more.
     An error among `of_all` is no fault of any row: the batches that share it fail together.
+    Who waits calls `before_wait` first: to give back what the one that writes may need.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class GroupCommit(Generic[Group, Row, Mark]):
         max_rows: int,
         leaders: int,
         of_all: tuple[type[Exception], ...] = (),
+        before_wait: Callable[[], None] = lambda: None,
     ) -> None:
         self._write = write
+        self._before_wait = before_wait
         self._max_rows = max_rows
         self._leaders = leaders
         self._of_all = of_all
@@ -69,16 +72,21 @@ class GroupCommit(Generic[Group, Row, Mark]):
                 self._leading[group] = self._leading.get(group, 0) + 1
             else:
                 self._queues.setdefault(group, deque()).append(batch)
-        if not batch.leads and not batch.wake.wait(patience_s):
-            if self._withdraw(group, batch):
-                raise TimeoutError(f"no commit took these rows up within {patience_s} s")
-            # Taken up meanwhile: how long its commit may take is the writer's to bound.
-            batch.wake.wait()
+        if not batch.leads:
+            self._wait(group, batch, patience_s)
         if batch.leads:
             self._lead(group, batch)
         if batch.error is not None:
             raise batch.error
         return batch.marks
+
+    def _wait(self, group: Group, batch: _Batch[Row, Mark], patience_s: float | None) -> None:
+        self._before_wait()
+        if not batch.wake.wait(patience_s):
+            if self._withdraw(group, batch):
+                raise TimeoutError(f"no commit took these rows up within {patience_s} s")
+            # Taken up meanwhile: how long its commit may take is the writer's to bound.
+            batch.wake.wait()
 
     def _withdraw(self, group: Group, batch: _Batch[Row, Mark]) -> bool:
         """Leave the queue; False when the batch is not in it any more."""

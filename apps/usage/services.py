@@ -13,7 +13,7 @@ from django.utils import timezone
 from apps.pricing.core.rating import RateBook
 from apps.pricing.selectors import current_rate_book, remembered_rate_book
 from apps.tenants.core.access import KeyIdentity
-from apps.tenants.patience import time_limit
+from apps.tenants.patience import give_back_connection, time_limit
 from apps.tenants.scoping import tenant_scope
 from apps.usage.attribution import current_rules
 from apps.usage.backpressure import (
@@ -107,7 +107,7 @@ def ingest_events(
         return IngestOutcome(accepted=0, duplicates=0, rejected=_by_row(admitted.rejections))
     with breaker.guard(key.tenant_id):
         try:
-            staged, rate_revision = _rate(key, admitted, now=now)
+            staged, rate_revision = _rate(key, admitted)
             seen = _commit(CommitGroup(key.tenant_id, rate_revision), staged, commit)
         except TimeoutError as error:
             raise OverloadedError(f"{error}; send it again a little later") from error
@@ -128,7 +128,7 @@ def prepare_partitions(*, now: datetime) -> int:
     return ensure_partitions(now, now + PARTITIONS_AHEAD)
 
 
-def _rate(key: KeyIdentity, admitted: Parsed, *, now: datetime) -> tuple[list[StagedEvent], int]:
+def _rate(key: KeyIdentity, admitted: Parsed) -> tuple[list[StagedEvent], int]:
     """Each event with its slice and cost, and the revision of the rates that priced them."""
     events = admitted.events
     dimensions = [dimensions_of(event, key.api_key_id) for event in events]
@@ -136,13 +136,8 @@ def _rate(key: KeyIdentity, admitted: Parsed, *, now: datetime) -> tuple[list[St
         dimensions = _attribute(dimensions, rules, key, admitted)
     book, places = _recall(key.tenant_id, dimensions)
     if book is None or None in places:
-        # One at a time: those that waited know by then what they came to ask.
-        patience_s = settings.INGEST_TIME_LIMIT_S * QUEUE_SHARE
-        with _slices.learning(key.tenant_id, patience_s=patience_s):
-            book, places = _recall(key.tenant_id, dimensions)
-            if book is None or None in places:
-                book, known = _learn(key.tenant_id, set(dimensions), now=now)
-                places = [known[dims] for dims in dimensions]
+        book, known = _learn(key.tenant_id, set(dimensions))
+        places = [known[dims] for dims in dimensions]
     staged = [
         StagedEvent(event, place.id, event_cost_units(place.card, event))
         for event, place in zip(events, places, strict=True)
@@ -171,19 +166,41 @@ def _recall(
     return book, [known.get(dims) for dims in dimensions]
 
 
-def _learn(
-    tenant_id: int, wanted: set[Dimensions], *, now: datetime
-) -> tuple[RateBook, dict[Dimensions, Slice]]:
-    """The rates in force and the slices wanted, from the database; new slices are written."""
+def _learn(tenant_id: int, wanted: set[Dimensions]) -> tuple[RateBook, dict[Dimensions, Slice]]:
+    """The rates in force and the slices wanted, from the database; new slices are written.
+
+    Requests that come to learn together share one transaction.
+    """
+    patience_s = settings.INGEST_TIME_LIMIT_S * QUEUE_SHARE
+    rows = list(wanted)
+    learned = _lessons.submit(tenant_id, rows, patience_s=patience_s)
+    book = learned[0][1][0]
+    return book, {rows[row]: place for row, (_, place) in learned}
+
+
+Learned = tuple[RateBook, Slice]
+
+
+def _read_and_intern(tenant_id: int, wanted: Sequence[Dimensions]) -> list[tuple[int, Learned]]:
+    """What is learnt, by row of `wanted`."""
     limit_s = settings.INGEST_TIME_LIMIT_S * LEARN_SHARE
     with time_limit(limit_s), tenant_scope(tenant_id, statement_limit_s=limit_s * SERVER_SHARE):
         book = current_rate_book()
         known = _slices.of(tenant_id, book.revision)
-        missing = wanted - known.keys()
-        found = intern_slices(missing, book, now=now) if missing else {}
+        missing = set(wanted) - known.keys()
+        found = intern_slices(missing, book, now=timezone.now()) if missing else {}
     # After the commit: what this process remembers must exist.
     known.update(found)
-    return book, known
+    return [(row, (book, known[dims])) for row, dims in enumerate(wanted)]
+
+
+_lessons: GroupCommit[int, Dimensions, Learned] = GroupCommit(
+    _read_and_intern,
+    max_rows=10_000,
+    leaders=1,
+    of_all=(InterfaceError, OperationalError),
+    before_wait=give_back_connection,
+)
 
 
 def _commit(
@@ -202,8 +219,8 @@ def _commit(
 
 def _write(group: CommitGroup, staged: Sequence[StagedEvent]) -> list[tuple[int, Seen]]:
     """One transaction; durable when this returns. Then whoever watches commits is told."""
-    tokens = before_commit(group.tenant_id)
     with time_limit(settings.INGEST_TIME_LIMIT_S * COMMIT_SHARE):
+        tokens = before_commit(group.tenant_id)
         written = write_group(group, staged)
         after_commit(group.tenant_id, written.commit_number, tokens)
     return written.seen
@@ -231,7 +248,11 @@ def _write_once(group: CommitGroup, staged: Sequence[StagedEvent], *, now: datet
 
 # Two: while one commit is on its way to disk, the next is being made.
 _commits: GroupCommit[CommitGroup, StagedEvent, Seen] = GroupCommit(
-    _write, max_rows=5000, leaders=2, of_all=(InterfaceError, OperationalError)
+    _write,
+    max_rows=5000,
+    leaders=2,
+    of_all=(InterfaceError, OperationalError),
+    before_wait=give_back_connection,
 )
 
 

@@ -1,10 +1,7 @@
 """Interning of dimension combinations: what an event is about, as one id. Part of services."""
 
 import hashlib
-import threading
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -83,7 +80,6 @@ class SliceCache:
 
     def __init__(self) -> None:
         self._by_tenant: dict[int, tuple[int, dict[Dimensions, Slice]]] = {}
-        self._learning: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
     def of(self, tenant_id: int, revision: int) -> dict[Dimensions, Slice]:
         known = self._by_tenant.get(tenant_id)
@@ -91,19 +87,6 @@ class SliceCache:
             known = (revision, {})
             self._by_tenant[tenant_id] = known
         return known[1]
-
-    @contextmanager
-    def learning(self, tenant_id: int, *, patience_s: float) -> Iterator[None]:
-        """Held while a tenant's rates or slices are read: one reads, the others then know.
-
-        Raises TimeoutError when whoever reads takes longer than that.
-        """
-        if not self._learning[tenant_id].acquire(timeout=patience_s):
-            raise TimeoutError(f"rates and names were not read within {patience_s} s")
-        try:
-            yield
-        finally:
-            self._learning[tenant_id].release()
 
 
 def intern_slices(
