@@ -23,8 +23,12 @@ class Utf8Request(WSGIRequest):
         self.content_type, self.content_params = stated
 
 
-application = get_wsgi_application()
-application.request_class = Utf8Request
+_django = get_wsgi_application()
+_django.request_class = Utf8Request
+# After Django is set up: it looks up addresses.
+from costboard.hot_doors import HotDoors  # noqa: E402
+
+application = HotDoors(_django, Utf8Request)
 
 
 def _refuse_to_serve_without_walls() -> None:

@@ -28,7 +28,7 @@ class KeyAuth(AuthBase):
         self.scopes = frozenset(scopes)
 
     def __call__(self, request: HttpRequest) -> KeyIdentity:
-        secret = read_authorization(request.headers.get("Authorization", ""))
+        secret = read_authorization(request.META.get("HTTP_AUTHORIZATION", ""))
         if secret is None:
             raise Problem(
                 401,

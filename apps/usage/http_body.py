@@ -31,7 +31,7 @@ def held_body(request: HttpRequest) -> Iterator[bytes]:
 def _read(request: HttpRequest, take: Callable[[int], None]) -> bytes:
     take(min(_stated_bytes(request), MAX_WIRE_BYTES))
     wire = _read_wire(request)
-    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    encoding = request.META.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()
     if encoding in ("", "identity"):
         return wire
     if encoding in ("gzip", "x-gzip", "deflate"):

@@ -1,0 +1,94 @@
+"""The doors that routers knock at for every request of theirs, without what pages need.
+
+Such a call has no session, form or template, and its address is known: the middleware for those and
+the search through all addresses cost more than the door itself. Behind it is the same view that the
+addresses lead to, so there is one implementation; what the middleware promises of every answer is
+kept by the middleware's own code. Whatever is unusual about a call goes the long way.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.wsgi import WSGIRequest
+from django.db import close_old_connections
+from django.http import HttpRequest, HttpResponse
+from django.middleware.clickjacking import XFrameOptionsMiddleware
+from django.middleware.security import SecurityMiddleware
+from django.urls import resolve
+from django.utils.log import log_response
+
+from costboard.security import ContentSecurityPolicyMiddleware
+
+View = Callable[..., HttpResponse]
+Environ = dict[str, Any]
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+MAX_HOSTS: Final = 100
+PATHS: Final = (
+    "/api/v1/usage/events",
+    "/api/v1/usage/litellm",
+    "/api/v1/events",
+    "/v1/traces",
+    "/api/v1/otlp/v1/traces",
+    "/api/public/otel/v1/traces",
+    "/api/v1/routing/decisions",
+    "/api/v1/budgets/reservations",
+)
+
+
+class HotDoors:
+    """A WSGI application: POST to one of PATHS is answered here, all else by `other`."""
+
+    def __init__(
+        self,
+        other: Callable[[Environ, StartResponse], Iterable[bytes]],
+        request_class: type[WSGIRequest],
+    ) -> None:
+        self._other = other
+        self._request_class = request_class
+        self._views = {path: _with_headers(resolve(path).func) for path in PATHS}
+        # Hosts as callers write them, found to be allowed.
+        self._hosts: set[str] = set()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        view = self._views.get(environ["PATH_INFO"])
+        if view is None or environ["REQUEST_METHOD"] != "POST" or environ.get("SCRIPT_NAME"):
+            return self._other(environ, start_response)
+        request = self._request_class(environ)
+        if not self._is_allowed(request):
+            return self._other(environ, start_response)
+        try:
+            response = view(request)
+            if response.status_code >= 400:
+                log_response(
+                    "%s: %s", response.reason_phrase, request.path, response=response,
+                    request=request,
+                )  # fmt: skip
+            body = response.content
+        finally:
+            # What Django does at the end of a request: the connection goes back to the pool.
+            close_old_connections()
+        headers = [*response.items(), ("Content-Length", str(len(body)))]
+        start_response(f"{response.status_code} {response.reason_phrase}", headers)
+        return [body]
+
+    def _is_allowed(self, request: HttpRequest) -> bool:
+        host = request.META.get("HTTP_HOST", "")
+        if host in self._hosts:
+            return True
+        try:
+            request.get_host()
+        except DisallowedHost:
+            return False
+        if len(self._hosts) < MAX_HOSTS:
+            self._hosts.add(host)
+        return True
+
+
+def _with_headers(view: View) -> View:
+    """The view behind the middleware that puts its headers on every answer."""
+    guarded: Any = ContentSecurityPolicyMiddleware(view)
+    for middleware in (XFrameOptionsMiddleware, SecurityMiddleware):
+        guarded = middleware(guarded)
+    return guarded  # type: ignore[no-any-return]
