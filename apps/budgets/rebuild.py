@@ -67,11 +67,16 @@ def look_for_counters(tenant_id: int) -> Counters | None:
         try:
             known = find_counters(tenant_id)
         except CountersUnreachable:
-            _ask_again_at[tenant_id] = time.monotonic() + PAUSE_S
+            pause_looking(tenant_id)
             raise
         if known is not None:
             _known[tenant_id] = known
     return known
+
+
+def pause_looking(tenant_id: int) -> None:
+    """Redis did not answer: nobody waits for it for a moment."""
+    _ask_again_at[tenant_id] = time.monotonic() + PAUSE_S
 
 
 def forget_counters(tenant_id: int) -> None:
@@ -242,6 +247,7 @@ __all__ = [
     "counters_of",
     "forget_counters",
     "look_for_counters",
+    "pause_looking",
     "prepare_counters",
     "read_limits",
     "rebuild",

@@ -14,9 +14,9 @@ from django.utils import timezone
 from apps.budgets.activity import note_changes, note_reserved
 from apps.budgets.book import BudgetBook, budget_book, forget_book, has_budgets
 from apps.budgets.counter_types import CountersLost, CountersUnreachable
-from apps.budgets.counters import Counters
+from apps.budgets.counters import Counters, in_a_hurry
 from apps.budgets.models import Carry, Hold
-from apps.budgets.rebuild import forget_counters, look_for_counters
+from apps.budgets.rebuild import forget_counters, look_for_counters, pause_looking
 from apps.budgets.spent import (
     CommitCounts,
     Queued,
@@ -44,20 +44,26 @@ class BudgetWatcher:
         if not budget_book(tenant_id).budgets:
             return None
         try:
-            return look_for_counters(tenant_id)
+            with in_a_hurry():
+                return look_for_counters(tenant_id)
         except CountersLost:
             return None
 
     def after_commit(self, tenant_id: int, commit_number: int, token: object) -> None:
-        """Count it. If that fails, its fold does."""
+        """Count it. If that fails, or Redis takes its time, its fold does: it does not hold up the
+        answer of ingest."""
         if not isinstance(token, Counters):
             return
         book = budget_book(tenant_id)
         with tenant_scope(tenant_id):
             counts = count_commits(book, read_pending_charges([commit_number]))
         try:
-            for each in counts:
-                token.apply(each.commit_number, each.decision_ids, each.amounts, each.takes)
+            with in_a_hurry():
+                for each in counts:
+                    token.apply(each.commit_number, each.decision_ids, each.amounts, each.takes)
+        except CountersUnreachable:
+            forget_counters(tenant_id)
+            pause_looking(tenant_id)
         except CountersLost:
             forget_counters(tenant_id)
 
