@@ -6,7 +6,7 @@ addresses lead to, so there is one implementation; what the middleware promises 
 kept by the middleware's own code. Whatever is unusual about a call goes the long way.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from django.core.exceptions import DisallowedHost
@@ -35,24 +35,32 @@ PATHS: Final = (
     "/api/v1/routing/decisions",
     "/api/v1/budgets/reservations",
 )
+# In place of an id.
+ANY: Final = "*"
+PATHS_OF_ONE: Final = tuple(
+    f"/api/v1/{what}/{ANY}/{end}"
+    for what in ("routing/decisions", "budgets/reservations")
+    for end in ("settle", "release")
+)
 
 
 class HotDoors:
-    """A WSGI application: POST to one of PATHS is answered here, all else by `other`."""
+    """A WSGI application: POST to one of PATHS, or PATHS_OF_ONE, is answered here, all else by
+    `other`."""
 
     def __init__(
         self,
-        other: Callable[[Environ, StartResponse], Iterable[bytes]],
+        other: Callable[[Environ, StartResponse], Any],
         request_class: type[WSGIRequest],
     ) -> None:
         self._other = other
         self._request_class = request_class
-        self._views = {path: _with_headers(resolve(path).func) for path in PATHS}
+        self._views = {path: _with_headers(_view_at(path)) for path in PATHS + PATHS_OF_ONE}
         # Hosts as callers write them, found to be allowed.
         self._hosts: set[str] = set()
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        view = self._views.get(environ["PATH_INFO"])
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Any:
+        view = self._find(environ["PATH_INFO"])
         if view is None or environ["REQUEST_METHOD"] != "POST" or environ.get("SCRIPT_NAME"):
             return self._other(environ, start_response)
         request = self._request_class(environ)
@@ -61,10 +69,8 @@ class HotDoors:
         try:
             response = view(request)
             if response.status_code >= 400:
-                log_response(
-                    "%s: %s", response.reason_phrase, request.path, response=response,
-                    request=request,
-                )  # fmt: skip
+                said = ("%s: %s", response.reason_phrase, request.path)
+                log_response(*said, response=response, request=request)
             body = response.content
         finally:
             # What Django does at the end of a request: the connection goes back to the pool.
@@ -72,6 +78,14 @@ class HotDoors:
         headers = [*response.items(), ("Content-Length", str(len(body)))]
         start_response(f"{response.status_code} {response.reason_phrase}", headers)
         return [body]
+
+    def _find(self, path: str) -> View | None:
+        view = self._views.get(path)
+        if view is None:
+            head, _, end = path.rpartition("/")
+            head, _, name = head.rpartition("/")
+            view = self._views.get(f"{head}/{ANY}/{end}") if name else None
+        return view
 
     def _is_allowed(self, request: HttpRequest) -> bool:
         host = request.META.get("HTTP_HOST", "")
@@ -84,6 +98,15 @@ class HotDoors:
         if len(self._hosts) < MAX_HOSTS:
             self._hosts.add(host)
         return True
+
+
+def _view_at(path: str) -> View:
+    """What the address leads to; given the id that stands in its last place but one."""
+    found = resolve(path)
+    if not found.kwargs:
+        return found.func
+    (name,) = found.kwargs
+    return lambda request: found.func(request, **{name: request.path_info.split("/")[-2]})
 
 
 def _with_headers(view: View) -> View:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from costboard.hot_doors import PATHS, HotDoors
+from costboard.hot_doors import PATHS, PATHS_OF_ONE, HotDoors
 from tests.conftest import Key, make_key, native_event
 
 Answer = tuple[str, dict[str, str], bytes]
@@ -127,7 +127,20 @@ def test_decisions_are_answered_alike(
     assert short[0].startswith(status)
 
 
-@pytest.mark.parametrize("path", PATHS)
+def test_holds_end_alike(both: Any, key: Key) -> None:
+    head = {"HTTP_AUTHORIZATION": key.headers["Authorization"]}
+    body = json.dumps({"request_id": "r", "reserve": True} | DECISION).encode()
+    (_, _, made), _ = both("/api/v1/routing/decisions", body, **head)
+    path = f"/api/v1/routing/decisions/{json.loads(made)['decision_id']}"
+    settled, again = both(f"{path}/settle", b'{"cost_usd": "0.1"}', **head)
+    assert settled == again
+    assert json.loads(settled[2])["state"] == "settled"
+    unknown, too = both("/api/v1/budgets/reservations/no-id/release", b"", **head)
+    assert unknown == too
+    assert unknown[0].startswith("404")
+
+
+@pytest.mark.parametrize("path", PATHS + PATHS_OF_ONE)
 def test_a_key_needs_the_scope_at_every_hot_door(both: Any, key: Key, path: str) -> None:
     read_only = make_key(key.identity.tenant_id, "read")
     short, long = both(path, b"{}", HTTP_AUTHORIZATION=read_only.headers["Authorization"])

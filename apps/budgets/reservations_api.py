@@ -4,8 +4,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, NoReturn
 
+from django.http import HttpResponse
 from django.utils import timezone
-from ninja import Router, Schema
+from ninja import Router
 from pydantic import ConfigDict, Field
 
 from apps.budgets.errors import BudgetRefused, BudgetsUnknown, HoldNotFound, InvalidBudgetInput
@@ -18,6 +19,7 @@ from apps.insights.guard import Suspended
 from apps.pricing.core.money import plain_decimal
 from apps.tenants.authentication import ApiRequest, KeyAuth
 from apps.tenants.problems import Problem
+from apps.tenants.schemas import Schema, json_answer
 
 router = Router(tags=["budgets"])
 
@@ -75,7 +77,7 @@ class ReservationStateOut(Schema):
 
 
 @router.post("/budgets/reservations", auth=KeyAuth("route"), response={201: ReservationOut})
-def post_reservation(request: ApiRequest, body: ReservationIn) -> tuple[int, ReservationOut]:
+def post_reservation(request: ApiRequest, body: ReservationIn) -> HttpResponse:
     """Set money aside in every matching budget at once, or in none: 402 names the caps that would
     break. It ends when it is settled or released, or at its full amount when it expires.
     403 while an anomaly's guard rail suspends the key or customer."""
@@ -89,7 +91,7 @@ def post_reservation(request: ApiRequest, body: ReservationIn) -> tuple[int, Res
         raise unknown_problem() from error
     except InvalidBudgetInput as error:
         raise Problem(422, "no_price", str(error), field=error.field) from error
-    return 201, _reservation_out(made)
+    return json_answer(_reservation_out(made), status=201)
 
 
 @router.post(
@@ -99,7 +101,7 @@ def post_reservation(request: ApiRequest, body: ReservationIn) -> tuple[int, Res
 )
 def settle_reservation(
     request: ApiRequest, reservation_id: str, body: ReservationSettleIn
-) -> ReservationStateOut:
+) -> HttpResponse:
     """End it at what the request cost, ahead of its usage event. Safe to repeat."""
     try:
         state = settle(
@@ -111,7 +113,7 @@ def settle_reservation(
         )
     except HoldNotFound as error:
         _not_found(error.decision_id)
-    return _state_out(state)
+    return json_answer(_state_out(state))
 
 
 @router.post(
@@ -119,13 +121,13 @@ def settle_reservation(
     auth=KeyAuth("route"),
     response=ReservationStateOut,
 )
-def release_reservation(request: ApiRequest, reservation_id: str) -> ReservationStateOut:
+def release_reservation(request: ApiRequest, reservation_id: str) -> HttpResponse:
     """End it without a cost: the request did not run. Safe to repeat."""
     try:
         state = release(request.auth.tenant_id, _uuid(reservation_id), now=timezone.now())
     except HoldNotFound as error:
         _not_found(error.decision_id)
-    return _state_out(state)
+    return json_answer(_state_out(state))
 
 
 def _wanted(body: ReservationIn) -> Wanted:

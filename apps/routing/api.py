@@ -4,8 +4,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, NoReturn
 
+from django.http import HttpResponse
 from django.utils import timezone
-from ninja import Router, Schema
+from ninja import Router
 from pydantic import ConfigDict, Field
 
 from apps.budgets.errors import BudgetRefused, BudgetsUnknown, HoldNotFound
@@ -21,6 +22,7 @@ from apps.routing.decisions import Decision, DecisionRequest, decide
 from apps.routing.errors import NoCandidate, NotWorthItsPrice
 from apps.tenants.authentication import ApiRequest, KeyAuth
 from apps.tenants.problems import Problem
+from apps.tenants.schemas import Schema, json_answer
 
 router = Router(tags=["routing"])
 
@@ -120,7 +122,7 @@ class HoldOut(Schema):
 
 
 @router.post("/routing/decisions", auth=KeyAuth("route"), response=DecisionOut)
-def make_decision(request: ApiRequest, body: DecisionIn) -> DecisionOut:
+def make_decision(request: ApiRequest, body: DecisionIn) -> HttpResponse:
     """Choose a backend; with `reserve`, set its worst case aside in every budget that covers it.
 
     402 when no candidate fits every cap: the answer names each scope, its limit, spent and held;
@@ -165,11 +167,11 @@ def make_decision(request: ApiRequest, body: DecisionIn) -> DecisionOut:
         raise refused_problem(request.auth.tenant_id, error) from error
     except BudgetsUnknown as error:
         raise unknown_problem() from error
-    return _decision_out(decision)
+    return json_answer(_decision_out(decision))
 
 
 @router.post("/routing/decisions/{decision_id}/settle", auth=KeyAuth("route"), response=HoldOut)
-def settle_decision(request: ApiRequest, decision_id: str, body: SettleIn) -> HoldOut:
+def settle_decision(request: ApiRequest, decision_id: str, body: SettleIn) -> HttpResponse:
     """End a reservation at what the request cost, ahead of its usage event. Safe to repeat."""
     tokens = body.usage.input_tokens + body.usage.output_tokens if body.usage else 0
     cost_usd = Decimal(body.cost_usd)
@@ -183,17 +185,17 @@ def settle_decision(request: ApiRequest, decision_id: str, body: SettleIn) -> Ho
         )
     except HoldNotFound as error:
         _not_found(error)
-    return _hold_out(state)
+    return json_answer(_hold_out(state))
 
 
 @router.post("/routing/decisions/{decision_id}/release", auth=KeyAuth("route"), response=HoldOut)
-def release_decision(request: ApiRequest, decision_id: str) -> HoldOut:
+def release_decision(request: ApiRequest, decision_id: str) -> HttpResponse:
     """End the reservation of a request that did not run. Safe to repeat."""
     try:
         state = release(request.auth.tenant_id, _uuid(decision_id), now=timezone.now())
     except HoldNotFound as error:
         _not_found(error)
-    return _hold_out(state)
+    return json_answer(_hold_out(state))
 
 
 def _decision_out(decision: Decision) -> DecisionOut:

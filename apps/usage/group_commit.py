@@ -22,8 +22,10 @@ class _Batch(Generic[Row, Mark]):
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
-        # Set when the rows are written, or with `leads` when it is this one's turn to write.
-        self.wake = threading.Event()
+        # Released, once, when the rows are written, or with `leads` when it is this one's turn to
+        # write. A bare lock: an Event is several, and made for each request.
+        self.wake = threading.Lock()
+        self.wake.acquire()
         self.leads = False
         self.marks: list[tuple[int, Mark]] = []
         self.error: BaseException | None = None
@@ -82,11 +84,11 @@ class GroupCommit(Generic[Group, Row, Mark]):
 
     def _wait(self, group: Group, batch: _Batch[Row, Mark], patience_s: float | None) -> None:
         self._before_wait()
-        if not batch.wake.wait(patience_s):
+        if not batch.wake.acquire(timeout=-1 if patience_s is None else patience_s):
             if self._withdraw(group, batch):
                 raise TimeoutError(f"no commit took these rows up within {patience_s} s")
             # Taken up meanwhile: how long its commit may take is the writer's to bound.
-            batch.wake.wait()
+            batch.wake.acquire()
 
     def _withdraw(self, group: Group, batch: _Batch[Row, Mark]) -> bool:
         """Leave the queue; False when the batch is not in it any more."""
@@ -105,7 +107,7 @@ class GroupCommit(Generic[Group, Row, Mark]):
         finally:
             self._hand_on(group)
             for batch in batches[1:]:
-                batch.wake.set()
+                batch.wake.release()
 
     def _take(self, group: Group, own: _Batch[Row, Mark]) -> list[_Batch[Row, Mark]]:
         taken = [own]
@@ -124,7 +126,7 @@ class GroupCommit(Generic[Group, Row, Mark]):
             if queue:
                 heir = queue.popleft()
                 heir.leads = True
-                heir.wake.set()
+                heir.wake.release()
                 return
             self._queues.pop(group, None)
             self._leading[group] -= 1
