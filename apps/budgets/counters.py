@@ -47,8 +47,6 @@ LUA: Final = Path(__file__).parent / "lua"
 SHARED: Final = "counter"  # put before every other
 TIMEOUT_S: Final = 1.0
 NO_TAKES: Final[Mapping[str, Mapping[CounterId, int]]] = MappingProxyType({})
-# For who can do without an answer: ingest, whose word a fold repeats.
-HURRY_TIMEOUT_S: Final = 0.2
 
 
 class _Scripts:
@@ -71,9 +69,9 @@ _timeout_s: ContextVar[float] = ContextVar("counters_timeout_s", default=TIMEOUT
 
 
 @contextmanager
-def in_a_hurry() -> Iterator[None]:
-    """Within it, Redis is waited for HURRY_TIMEOUT_S at a time; then it counts as unreachable."""
-    token = _timeout_s.set(HURRY_TIMEOUT_S)
+def in_a_hurry(timeout_s: float) -> Iterator[None]:
+    """Within it, Redis is waited for so long at a time at most; then it counts as unreachable."""
+    token = _timeout_s.set(min(timeout_s, TIMEOUT_S))
     try:
         yield
     finally:

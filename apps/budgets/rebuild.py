@@ -54,11 +54,11 @@ def counters_of(tenant_id: int, *, now: datetime) -> Counters:
     return known
 
 
-def look_for_counters(tenant_id: int) -> Counters | None:
+def look_for_counters(tenant_id: int, *, pauses: bool = True) -> Counters | None:
     """The counters that this process last saw, or finds; None when they must be rebuilt.
 
-    Raises CountersUnreachable, at once for a moment after Redis did not answer: what waits for it
-    must not pile up.
+    Raises CountersUnreachable; with `pauses`, to everyone at once for a moment after Redis did not
+    answer: what waits for it must not pile up.
     """
     known = _known.get(tenant_id)
     if known is None:
@@ -67,16 +67,12 @@ def look_for_counters(tenant_id: int) -> Counters | None:
         try:
             known = find_counters(tenant_id)
         except CountersUnreachable:
-            pause_looking(tenant_id)
+            if pauses:
+                _ask_again_at[tenant_id] = time.monotonic() + PAUSE_S
             raise
         if known is not None:
             _known[tenant_id] = known
     return known
-
-
-def pause_looking(tenant_id: int) -> None:
-    """Redis did not answer: nobody waits for it for a moment."""
-    _ask_again_at[tenant_id] = time.monotonic() + PAUSE_S
 
 
 def forget_counters(tenant_id: int) -> None:
@@ -247,7 +243,6 @@ __all__ = [
     "counters_of",
     "forget_counters",
     "look_for_counters",
-    "pause_looking",
     "prepare_counters",
     "read_limits",
     "rebuild",

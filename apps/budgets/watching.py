@@ -2,12 +2,14 @@
 services."""
 
 import logging
+import time
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -16,7 +18,7 @@ from apps.budgets.book import BudgetBook, budget_book, forget_book, has_budgets
 from apps.budgets.counter_types import CountersLost, CountersUnreachable
 from apps.budgets.counters import Counters, in_a_hurry
 from apps.budgets.models import Carry, Hold
-from apps.budgets.rebuild import forget_counters, look_for_counters, pause_looking
+from apps.budgets.rebuild import forget_counters, look_for_counters
 from apps.budgets.spent import (
     CommitCounts,
     Queued,
@@ -28,44 +30,62 @@ from apps.budgets.spent import (
     write_parts,
 )
 from apps.tenants.scoping import tenant_scope
+from apps.usage.backpressure import TELL_SHARE
 from apps.usage.commits import CommitCharge
 
 logger = logging.getLogger(__name__)
+# After Redis did not answer in time, ingest does not wait for it again for so long.
+QUIET_S: Final = 0.5
 # Longer than any ingest takes between its commit and its word of it.
 LATE_WORD: Final = timedelta(minutes=15)
 
 
 class BudgetWatcher:
-    """Told of commits by usage (apps/usage/watching.py)."""
+    """Told of commits by usage (apps/usage/watching.py).
+
+    What ingest waits for Redis comes out of its own time limit, so it is short: the fold counts
+    what ingest could not.
+    """
+
+    def __init__(self) -> None:
+        # By tenant: until when ingest leaves Redis alone (monotonic).
+        self._quiet_until: dict[int, float] = {}
 
     def before_commit(self, tenant_id: int) -> Counters | None:
         """The counters as they are before the commit: if others stand after it, they were made
         since, and whoever made them knows whether this commit is in them."""
         if not budget_book(tenant_id).budgets:
             return None
-        try:
-            with in_a_hurry():
-                return look_for_counters(tenant_id)
-        except CountersLost:
+        if time.monotonic() < self._quiet_until.get(tenant_id, 0.0):
             return None
+        try:
+            with in_a_hurry(settings.INGEST_TIME_LIMIT_S * TELL_SHARE):
+                return look_for_counters(tenant_id, pauses=False)
+        except CountersUnreachable:
+            self._leave_alone(tenant_id)
+        except CountersLost:
+            pass
+        return None
 
     def after_commit(self, tenant_id: int, commit_number: int, token: object) -> None:
-        """Count it. If that fails, or Redis takes its time, its fold does: it does not hold up the
-        answer of ingest."""
+        """Count it. If that fails, or takes too long, its fold does."""
         if not isinstance(token, Counters):
             return
         book = budget_book(tenant_id)
         with tenant_scope(tenant_id):
             counts = count_commits(book, read_pending_charges([commit_number]))
         try:
-            with in_a_hurry():
+            with in_a_hurry(settings.INGEST_TIME_LIMIT_S * TELL_SHARE):
                 for each in counts:
                     token.apply(each.commit_number, each.decision_ids, each.amounts, each.takes)
         except CountersUnreachable:
             forget_counters(tenant_id)
-            pause_looking(tenant_id)
+            self._leave_alone(tenant_id)
         except CountersLost:
             forget_counters(tenant_id)
+
+    def _leave_alone(self, tenant_id: int) -> None:
+        self._quiet_until[tenant_id] = time.monotonic() + QUIET_S
 
     def before_fold(self, tenant_id: int, commit_numbers: Sequence[int]) -> None:
         """Count what ingest did not, and write down in the journal what the charges settle."""

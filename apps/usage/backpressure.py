@@ -18,6 +18,8 @@ from django.db import InterfaceError, OperationalError
 QUEUE_SHARE: Final = 0.15
 LEARN_SHARE: Final = 0.3
 COMMIT_SHARE: Final = 0.4
+# Of the commit's: for watchers to hear of it, before and after. Twice this is less than a turn.
+TELL_SHARE: Final = 0.05
 # The server gives up first, so that the connection stays in order.
 SERVER_SHARE: Final = 0.8
 # For so long after a failure nobody else is made to wait; then one request tries.
