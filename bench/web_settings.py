@@ -3,3 +3,4 @@
 from costboard.settings import *  # noqa: F403
 
 ROOT_URLCONF = "bench.web_urls"
+MORE_HOT_PATHS = ("/noop/short",)

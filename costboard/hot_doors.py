@@ -52,10 +52,12 @@ class HotDoors:
         self,
         other: Callable[[Environ, StartResponse], Any],
         request_class: type[WSGIRequest],
+        more_paths: tuple[str, ...] = (),
     ) -> None:
         self._other = other
         self._request_class = request_class
-        self._views = {path: _with_headers(_view_at(path)) for path in PATHS + PATHS_OF_ONE}
+        paths = PATHS + PATHS_OF_ONE + more_paths
+        self._views = {path: _with_headers(_view_at(path)) for path in paths}
         # Hosts as callers write them, found to be allowed.
         self._hosts: set[str] = set()
 
