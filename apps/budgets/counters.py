@@ -13,21 +13,16 @@ Keys, all of a tenant in one cluster slot:
 """
 
 import hashlib
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, cast
 
 import redis
-from django.conf import settings
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
-from redis.retry import Retry
 
+from apps.budgets.counter_client import client
 from apps.budgets.counter_types import (
     Amount,
     Balance,
@@ -45,7 +40,6 @@ from apps.budgets.counter_types import (
 
 LUA: Final = Path(__file__).parent / "lua"
 SHARED: Final = "counter"  # put before every other
-TIMEOUT_S: Final = 1.0
 NO_TAKES: Final[Mapping[str, Mapping[CounterId, int]]] = MappingProxyType({})
 
 
@@ -63,38 +57,6 @@ class _Scripts:
 
 
 _scripts = _Scripts()
-_clients: dict[float, redis.Redis] = {}
-_clients_lock = threading.Lock()
-_timeout_s: ContextVar[float] = ContextVar("counters_timeout_s", default=TIMEOUT_S)
-
-
-@contextmanager
-def in_a_hurry(timeout_s: float) -> Iterator[None]:
-    """Within it, Redis is waited for so long at a time at most; then it counts as unreachable."""
-    token = _timeout_s.set(min(timeout_s, TIMEOUT_S))
-    try:
-        yield
-    finally:
-        _timeout_s.reset(token)
-
-
-def client() -> redis.Redis:
-    """This process's connections. No silent retries: a command sent again after a reconnect might
-    meet another server."""
-    timeout_s = _timeout_s.get()
-    found = _clients.get(timeout_s)
-    if found is None:
-        with _clients_lock:
-            found = _clients.get(timeout_s)
-            if found is None:
-                found = _clients[timeout_s] = redis.Redis.from_url(
-                    settings.REDIS_URL,
-                    decode_responses=True,
-                    socket_timeout=timeout_s,
-                    socket_connect_timeout=timeout_s,
-                    retry=Retry(NoBackoff(), 0),
-                )
-    return found
 
 
 class Counters:

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from apps.budgets.book import MAX_TENANTS, BackendTerms, BudgetBook
+from apps.budgets.book import BackendTerms, BudgetBook
 from apps.budgets.core.amounts import carried_over
 from apps.budgets.core.periods import Period
 from apps.budgets.counter_types import CounterId
@@ -23,6 +23,7 @@ from apps.budgets.spent import add_counted_in_place, read_folded
 ROLLOVER_PERIODS: Final = 36
 # A repair of the rollups (manage.py reconcile) is no fold: it is seen after so long.
 REMEMBERED_S: Final = 600.0
+MAX_TENANTS: Final = 1000
 
 BudgetPeriod = tuple[int, Period]
 

@@ -15,8 +15,9 @@ from django.utils import timezone
 
 from apps.budgets.activity import note_changes, note_reserved
 from apps.budgets.book import BudgetBook, budget_book, forget_book, has_budgets
+from apps.budgets.counter_client import in_a_hurry
 from apps.budgets.counter_types import CountersLost, CountersUnreachable
-from apps.budgets.counters import Counters, in_a_hurry
+from apps.budgets.counters import Counters
 from apps.budgets.models import Carry, Hold
 from apps.budgets.rebuild import forget_counters, look_for_counters
 from apps.budgets.spent import (

@@ -15,8 +15,8 @@ from django.test import Client
 
 from apps.budgets import leases
 from apps.budgets.book import budget_book
+from apps.budgets.counter_client import client as valkey
 from apps.budgets.counter_types import CounterId
-from apps.budgets.counters import client as valkey
 from apps.budgets.errors import BudgetRefused
 from apps.budgets.expiry import sweep
 from apps.budgets.rebuild import counters_of

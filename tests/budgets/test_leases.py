@@ -12,7 +12,7 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apps.budgets.counters import client as valkey
+from apps.budgets.counter_client import client as valkey
 from apps.budgets.errors import BudgetRefused, LeaseRefused
 from apps.budgets.expiry import lapse_leases, sweep
 from apps.budgets.lease_journal import Lease, list_leases

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from apps.budgets.counter_client import client
 from apps.budgets.counter_types import (
     Amount,
     CounterId,
@@ -16,7 +17,7 @@ from apps.budgets.counter_types import (
     CountersUnreachable,
     Filling,
 )
-from apps.budgets.counters import Counters, begin_epoch, client, find_counters, forget_old_epochs
+from apps.budgets.counters import Counters, begin_epoch, find_counters, forget_old_epochs
 from apps.budgets.errors import BudgetRefused, BudgetsUnknown
 from apps.budgets.expiry import sweep
 from apps.budgets.rebuild import counters_of, forget_counters, refresh_limits
