@@ -50,7 +50,7 @@ class HotDoors:
 
     def __init__(
         self,
-        other: Callable[[Environ, StartResponse], Any],
+        other: Callable[[Environ, Any], Any],
         request_class: type[WSGIRequest],
         more_paths: tuple[str, ...] = (),
     ) -> None:
