@@ -14,6 +14,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
+from django.middleware.gzip import GZipMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.urls import resolve
 from django.utils.log import log_response
@@ -77,8 +78,8 @@ class HotDoors:
         finally:
             # What Django does at the end of a request: the connection goes back to the pool.
             close_old_connections()
-        headers = [*response.items(), ("Content-Length", str(len(body)))]
-        start_response(f"{response.status_code} {response.reason_phrase}", headers)
+        response.headers["Content-Length"] = str(len(body))
+        start_response(f"{response.status_code} {response.reason_phrase}", [*response.items()])
         return [body]
 
     def _find(self, path: str) -> View | None:
@@ -114,6 +115,6 @@ def _view_at(path: str) -> View:
 def _with_headers(view: View) -> View:
     """The view behind the middleware that puts its headers on every answer."""
     guarded: Any = ContentSecurityPolicyMiddleware(view)
-    for middleware in (XFrameOptionsMiddleware, SecurityMiddleware):
+    for middleware in (XFrameOptionsMiddleware, GZipMiddleware, SecurityMiddleware):
         guarded = middleware(guarded)
     return guarded  # type: ignore[no-any-return]
