@@ -81,7 +81,7 @@ class LiteLLMCall(msgspec.Struct, gc=False, rename=_CALL_NAMES):
 
 
 _DECODER: Final = RowDecoder(LiteLLMCall, id_key="litellm_call_id", lenient=True)
-_LABELS_WITH_COLUMNS: Final = ("department", "project", "environment", "task")
+_LABELS_WITH_COLUMNS: Final = ("department", "project", "environment", "task", "decision_id")
 NO_TOKENS: Final = TokenBuckets()
 _NO_METADATA: Final = _Metadata()
 _NO_ERROR: Final = _Error()
@@ -187,6 +187,7 @@ def _to_event(call: LiteLLMCall) -> UsageEvent:
         ),
         environment=loose.text(labels.get("environment")),
         task=loose.text(labels.get("task")),
+        decision_id=loose.text(labels.get("decision_id")),
         tags=_tags_of(call, labels),
         meters=facts.meters,
         price_context=facts.price_context,
