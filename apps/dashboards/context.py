@@ -58,6 +58,8 @@ PART_OF = {
     "set-routing-mode": "routing",
     "add-override": "routing",
     "end-override": "routing",
+    "decisions": "routing",
+    "decision": "routing",
     "what-if-one": "what-if",
     "ask-what-if": "what-if",
     "look-again": "opportunities",

@@ -51,9 +51,11 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """What waits for somebody: anomalies without an answer, budgets that may not hold."""
+    """What waits for somebody: anomalies without an answer, budgets that may not hold, savings
+    that nobody decided on."""
 
     findings: list[FindingLine]
+    opportunities: list[OpportunityLine]
     budgets: list[BudgetRow]
     # The whole tenant's monthly budget in USD; None without one.
     month_usd: Decimal | None
@@ -85,6 +87,7 @@ def read_attention(zone: ZoneInfo, now: datetime) -> Attention:
     names = read_names() if waiting else {}
     return Attention(
         findings=[finding_line(info, zone, now, names) for info in waiting],
+        opportunities=[opportunity_line(info) for info in list_opportunities(limit=TOLD)],
         budgets=budget_rows(troubled) if troubled else [],
         month_usd=whole.standing.amount if whole else None,
         month_share=whole.spent_share if whole else None,

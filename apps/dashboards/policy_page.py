@@ -172,7 +172,7 @@ def _show(request: PageRequest, *, status: int = 200, **more: Any) -> HttpRespon
     context: dict[str, Any] = {
         "tenant": request.tenant,
         "tabs": routing_tabs(request),
-        "answer": words.policy_answer(found, modes),
+        "answer": words.policy_answer(found, modes, names),
         "policy": found,
         "standing": standing,
         "issued": moment_words(standing.issued_at, zone) if standing else "",
@@ -186,7 +186,7 @@ def _show(request: PageRequest, *, status: int = 200, **more: Any) -> HttpRespon
         "backend_keys": [one.key for one in list_backends() if one.card is not None],
         "tasks": read_value_model(now).tasks,
         "tiers": TIERS,
-        "given": _given(request),
+        "given": _given(request) | {"mode": modes.tenant},
         "errors": {},
         "history_title": words.history_title(changes),
         "figure": worth_over_time(changes, zone),
@@ -194,7 +194,7 @@ def _show(request: PageRequest, *, status: int = 200, **more: Any) -> HttpRespon
     }
     if found is not None:
         context |= {
-            "prices_title": words.prices_title(found),
+            "prices_title": words.prices_title(found, names),
             "scopes": words.scope_lines(found, names),
             "local": words.local_words(found),
             "backends": words.backend_lines(found, overrides, now),

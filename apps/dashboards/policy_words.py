@@ -8,7 +8,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from apps.dashboards.pricing_words import day_words, span_words
-from apps.dashboards.sentences import Answer, Phrase
+from apps.dashboards.sentences import Answer, Phrase, listed
 from apps.dashboards.templatetags.figures_of_speech import percent, usd, usd_exact
 from apps.routing.core.building import NO_LIMIT_USD
 from apps.routing.core.overrides import Mode, Modes, Override
@@ -16,9 +16,9 @@ from apps.routing.core.policy import Policy
 from apps.routing.selectors import PolicyChangeInfo
 
 MODE_WORDS: Final[Mapping[Mode, str]] = {
-    "observe": "observe: say what it would do, send the cheapest that meets the floor",
-    "advise": "advise: send where it says, refuse nothing for its price",
-    "enforce": "enforce: send where it says, and refuse what is not worth its price",
+    "observe": "says what it would do, and sends the cheapest that meets the floor",
+    "advise": "sends where it says, and refuses nothing for its price",
+    "enforce": "sends where it says, and refuses what is not worth its price",
 }
 _DOES: Final[Mapping[Mode, str]] = {
     "observe": "only observes",
@@ -89,7 +89,7 @@ def money(usd_: float) -> Decimal:
     return Decimal(repr(usd_))
 
 
-def policy_answer(policy: Policy | None, modes: Modes) -> Answer:
+def policy_answer(policy: Policy | None, modes: Modes, names: Mapping[str, str]) -> Answer:
     """What a dollar is worth now, and how far the policy goes."""
     does = Phrase(f"The policy {_DOES[modes.tenant]}", strong=True)
     if policy is None:
@@ -102,11 +102,37 @@ def policy_answer(policy: Policy | None, modes: Modes) -> Answer:
     end = (does, Phrase(f"{others if own else ''}."))
     month, day = policy.month_price, policy.day_price
     if month + day < WORTH_TELLING:
-        free = " No budget is short: a dollar spent need only bring a dollar of value."
-        return (*end, Phrase(free))
+        return (*end, *_short_departments(policy, names))
     words = f"{usd(money(1.0 + month + day))} dollars of value"
     what = "this month’s budget" if month >= day else "today’s cap"
     return (*end, Phrase(f" A dollar of {what} is worth "), Phrase(words, strong=True), Phrase("."))
+
+
+def _short_departments(policy: Policy, names: Mapping[str, str]) -> tuple[Phrase, ...]:
+    short = _dearest(policy, names)
+    if not short:
+        return (Phrase(" No budget is short: a dollar spent need only bring a dollar of value."),)
+    verb = "is" if len(short) == 1 else "are"
+    return (
+        Phrase(f" {_few(short)} {verb} short of money", strong=True),
+        Phrase("; elsewhere a dollar spent need only bring a dollar of value."),
+    )
+
+
+def _dearest(policy: Policy, names: Mapping[str, str]) -> list[str]:
+    """Departments whose own budget is short, the dearest first."""
+    rows = [(row.price, code) for code, row in policy.departments.items()]
+    return [
+        "Departments without a plan of their own"
+        if code == NO_DEPARTMENT
+        else names.get(code, code)
+        for price, code in sorted(rows, reverse=True)
+        if price >= WORTH_TELLING
+    ]
+
+
+def _few(names: Sequence[str]) -> str:
+    return listed(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"
 
 
 def scope_lines(policy: Policy, names: Mapping[str, str]) -> list[ScopeLine]:
@@ -137,17 +163,13 @@ def _left(left_usd: float) -> Decimal | None:
     return None if left_usd >= NO_LIMIT_USD / 2 else money(left_usd)
 
 
-def prices_title(policy: Policy) -> str:
+def prices_title(policy: Policy, names: Mapping[str, str]) -> str:
     """The finding over the table of prices."""
-    short = {code: row.price for code, row in policy.departments.items() if row.price > 0}
     if policy.month_price + policy.day_price >= WORTH_TELLING:
         dear = "The month’s money" if policy.month_price >= policy.day_price else "Today’s cap"
         return f"{dear} is what is short"
-    if short:
-        code = max(short, key=lambda one: short[one])
-        name = "The departments without a plan of their own" if code == NO_DEPARTMENT else code
-        return f"{name}: the only budget that is short"
-    return "No budget is short"
+    short = _dearest(policy, names)
+    return f"A dollar is dearest in {short[0]}" if short else "No budget is short"
 
 
 def local_words(policy: Policy) -> str:

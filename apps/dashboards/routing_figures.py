@@ -1,18 +1,23 @@
 """Figures of the routing policy: its prices over time, estimates beside bills. Pure."""
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from html import escape
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from apps.dashboards.savings_figures import Figure
-from apps.dashboards.templatetags.figures_of_speech import usd
+from apps.dashboards.colours import OTHER_PLACE
+from apps.dashboards.figures import Figure, in_rows
+from apps.dashboards.templatetags.figures_of_speech import count, usd
 from apps.routing.selectors import PolicyChangeInfo
 
 # Labels drawn at most, from the densest that fits down.
 LABELS: Final = (24, 12, 6, 3, 2)
+MOST_ROWS: Final = 10
+STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 ONE_DAY_S: Final = 36 * 3600
 
 
@@ -54,10 +59,21 @@ def worth_over_time(rows: Sequence[PolicyChangeInfo], zone: ZoneInfo) -> Figure:
                 "range": [-0.5, len(labels) - 0.5],
                 "unifiedhovertitle": {"text": "%{x}"},
             },
-            "yaxis": {"rangemode": "tozero"},
+            # A department that has nothing left is a thousand times as dear as one with plenty.
+            "yaxis": {
+                "type": "log",
+                "range": [-0.03, _top(prices)],
+                "tickvals": list(STEPS),
+                "ticktext": [count(step) for step in STEPS],
+            },
             "meta": {"kind": "days", "ticks": _ticks(ordered, zone), "empty": len(ordered) < 2},
         },
     }
+
+
+def _top(prices: Sequence[tuple[float, float, float]]) -> float:
+    highest = max((max(price) for price in prices), default=2.0)
+    return math.log10(max(2.0, highest)) + 0.05
 
 
 def _prices(document: str) -> tuple[float, float, float]:
@@ -86,3 +102,37 @@ def _ticks(rows: Sequence[PolicyChangeInfo], zone: ZoneInfo) -> list[dict[str, A
 
 def _moment(at: datetime, zone: ZoneInfo) -> str:
     return f"{at.astimezone(zone):%-d %b, %H:%M}"
+
+
+def advised_and_ran(rows: Sequence[tuple[str, int, int]]) -> Figure:
+    """Per backend what the policy would have sent there (outlined), and what ran there."""
+    rows = rows[:MOST_ROWS]
+    traces: list[dict[str, Any]] = []
+    own = {"place": OTHER_PLACE, "local": False, "shade": 0, "dotted": False}
+    for n, (name, advised, ran) in enumerate(rows):
+        sides: tuple[tuple[float, int, str, dict[str, Any]], ...] = (
+            (-0.2, advised, "advised", {"role": "requests"}),
+            (0.2, ran, "ran", own),
+        )
+        for offset, requests, told, meta in sides:
+            traces.append(
+                {
+                    "type": "bar",
+                    "orientation": "h",
+                    "name": told,
+                    "y": [n + offset],
+                    "x": [requests],
+                    "width": 0.36,
+                    "text": [f"{count(requests)} {told}"],
+                    "textposition": "outside",
+                    "cliponaxis": False,
+                    "constraintext": "none",
+                    "hovertemplate": f"{escape(name)}: {count(requests)} {told}<extra></extra>",
+                    "meta": meta,
+                }
+            )
+    figure = in_rows(traces, [name for name, *_ in rows], kind="pair", hover="closest")
+    longest = max((max(advised, ran) for _, advised, ran in rows), default=1)
+    figure["layout"]["xaxis"] = {"range": [0, longest], "rangemode": "tozero"}
+    figure["layout"]["barmode"] = "overlay"
+    return figure

@@ -10,6 +10,7 @@ from apps.dashboards.page_state import Chip
 TABS: Final = (
     ("routing", "Live"),
     ("routing-policy", "Policy"),
+    ("decisions", "Decisions"),
 )
 
 

@@ -16,6 +16,7 @@ from apps.dashboards import (
     catalogue_page,
     charges_page,
     customers_page,
+    decisions_page,
     department_budgets_page,
     departments_page,
     exchange_page,
@@ -56,6 +57,8 @@ urlpatterns = [
     path("routing/policy/mode", policy_page.set_routing_mode, name="set-routing-mode"),
     path("routing/policy/by-hand", policy_page.add_by_hand, name="add-override"),
     path("routing/policy/by-hand/end", policy_page.end_by_hand, name="end-override"),
+    path("routing/decisions", decisions_page.decisions, name="decisions"),
+    path("routing/decisions/<uuid:decision_id>", decisions_page.decision, name="decision"),
     path("opportunities", opportunities_page.opportunities, name="opportunities"),
     path("opportunities/look", opportunities_page.look_again, name="look-again"),
     path(

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
+from apps.dashboards.decision_words import by_backend, flows_title
 from apps.dashboards.overview import read_overview
 from apps.dashboards.page import PageRequest, render_live, usage_page
 from apps.dashboards.page_state import Chip, PageState, filter_chips, period_chips, read_state
@@ -13,6 +14,7 @@ from apps.dashboards.routing import read_routing
 from apps.dashboards.routing_tabs import routing_tabs
 from apps.dashboards.sentences import Answer, forecast_sentence
 from apps.insights.forecasts import SpendForecast, read_forecast
+from apps.routing.selectors import read_flows
 from apps.usage.reporting import read_reporting
 from apps.usage.selectors import Dimension, SpendQuery
 
@@ -53,9 +55,14 @@ def routing(request: PageRequest) -> HttpResponse:
         request.GET.get("window", DEFAULT_WINDOW), request.tenant.zone, request.now
     )
     report = read_routing(window, request.tenant.zone)
+    # A month of decisions is too much to read every few seconds.
+    is_short = window.slug not in LONG_WINDOWS
+    flows = by_backend(read_flows(start=window.start, end=window.end)) if is_short else []
     context = {
         "report": report,
         "answer": report.answer,
+        "flows": flows,
+        "flows_title": flows_title(flows),
         "tabs": routing_tabs(request),
         "chips": [
             Chip(label, _window_address(request, slug), slug == window.slug)

@@ -22,7 +22,7 @@ from tests.routing.policies import make_policy
 def test_prices_are_told_as_what_a_dollar_is_worth() -> None:
     def answer(**changed: float) -> str:
         policy = make_policy(**changed)
-        return "".join(phrase.text for phrase in words.policy_answer(policy, Modes("advise")))
+        return "".join(phrase.text for phrase in words.policy_answer(policy, Modes("advise"), {}))
 
     assert answer() == (
         "The policy advises. No budget is short: a dollar spent need only bring a dollar of value."
