@@ -60,6 +60,8 @@ PART_OF = {
     "end-override": "routing",
     "decisions": "routing",
     "decision": "routing",
+    "values": "routing",
+    "save-values": "routing",
     "what-if-one": "what-if",
     "ask-what-if": "what-if",
     "look-again": "opportunities",

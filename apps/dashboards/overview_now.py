@@ -10,7 +10,10 @@ from apps.budgets.status import BudgetStatus, read_statuses
 from apps.dashboards.anomaly_words import FindingLine, finding_line
 from apps.dashboards.breakdown import Sums, sum_by, total
 from apps.dashboards.budgets_page import BudgetRow, budget_rows
+from apps.dashboards.savings_words import Line as OpportunityLine
+from apps.dashboards.savings_words import opportunity_line
 from apps.insights.finding_selectors import list_findings, read_names
+from apps.routing.opportunities import list_opportunities
 from apps.usage.selectors import SpendQuery, read_spend
 
 LIVE_MINUTES: Final = 15

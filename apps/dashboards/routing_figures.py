@@ -1,6 +1,5 @@
 """Figures of the routing policy: its prices over time, estimates beside bills. Pure."""
 
-import json
 import math
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,6 +11,7 @@ from zoneinfo import ZoneInfo
 from apps.dashboards.colours import OTHER_PLACE
 from apps.dashboards.figures import Figure, in_rows
 from apps.dashboards.templatetags.figures_of_speech import count, usd
+from apps.routing.core.policy import from_json
 from apps.routing.selectors import PolicyChangeInfo
 
 # Labels drawn at most, from the densest that fits down.
@@ -78,11 +78,9 @@ def _top(prices: Sequence[tuple[float, float, float]]) -> float:
 
 def _prices(document: str) -> tuple[float, float, float]:
     """(dearest department, today, month): what a dollar must bring there."""
-    told = json.loads(document)
-    rows = told["departments"]
-    place = rows["columns"].index("price") + 1
-    month, day = 1.0 + told["month_price"], 1.0 + told["day_price"]
-    dearest = max((row[place] for row in rows["rows"]), default=0.0)
+    policy = from_json(document)
+    month, day = 1.0 + policy.month_price, 1.0 + policy.day_price
+    dearest = max((row.price for row in policy.departments.values()), default=0.0)
     return month + day - 1.0 + dearest, day, month
 
 

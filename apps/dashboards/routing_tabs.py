@@ -11,6 +11,7 @@ TABS: Final = (
     ("routing", "Live"),
     ("routing-policy", "Policy"),
     ("decisions", "Decisions"),
+    ("values", "Values"),
 )
 
 

@@ -35,6 +35,7 @@ from apps.dashboards import (
     repricing_page,
     setup_pages,
     statements_page,
+    values_page,
     views,
     what_if_page,
     why_page,
@@ -59,6 +60,8 @@ urlpatterns = [
     path("routing/policy/by-hand/end", policy_page.end_by_hand, name="end-override"),
     path("routing/decisions", decisions_page.decisions, name="decisions"),
     path("routing/decisions/<uuid:decision_id>", decisions_page.decision, name="decision"),
+    path("routing/values", values_page.values, name="values"),
+    path("routing/values/save", values_page.save_values, name="save-values"),
     path("opportunities", opportunities_page.opportunities, name="opportunities"),
     path("opportunities/look", opportunities_page.look_again, name="look-again"),
     path(

@@ -18,7 +18,11 @@ from apps.alerts.services import ChannelSettings, add_channel
 from apps.budgets.status import read_statuses
 from apps.dashboards.urls import urlpatterns
 from apps.insights.finding_selectors import list_findings
+from apps.routing.decision_log import log_decision, store_decisions
 from apps.routing.opportunities import last_days
+from apps.routing.planning import plan_policy
+from apps.routing.selectors import list_decisions
+from apps.routing.services import add_override, set_value_model
 from apps.routing.simulations import ask_simulation, run_simulation
 from apps.tenants.contracts import set_contract
 from apps.tenants.people import invite
@@ -34,9 +38,12 @@ from apps.tenants.services import (
 from apps.usage.imports import list_imports
 from tests.budgets.asks import make_budget
 from tests.conftest import Key, make_key, native_event, roll_up
+from tests.dashboards.rows import decision_record
 from tests.insights.spend_history import HOUR, runaway_hour, spend, this_hour, usual_hours, watch
 from tests.pricing.hardware.machine_room import add_machine_room
 
+MINI: Final = "openai/gpt-4o-mini"
+DEAR: Final = "openai/gpt-4o"
 PASSWORD: Final = "correct horse battery"
 # Answers to a GET that are no pages: a file, parts of a page, and what only moves on.
 NO_PAGES: Final = {
@@ -94,6 +101,7 @@ def furnish() -> Furnished:
             actor="test",
             now=now,
         )
+    _decide(tenant_id, now)
     client.post("/import/upload", {"file": SimpleUploadedFile("usage.csv", b"id,model\n1,x\n")})
     cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
     return Furnished(tenant_id, key, email, cookie, dict(_addresses(tenant_id, client, email)))
@@ -125,6 +133,21 @@ def _use(key: Key, client: Client, now: datetime) -> None:
     assert answer.status_code == 200, answer.content
     roll_up(key.identity.tenant_id)
     watch(key.identity.tenant_id, bad + HOUR + timedelta(minutes=11))
+
+
+def _decide(tenant_id: int, now: datetime) -> None:
+    """A policy with a history, values and an override of people's own, decisions by it."""
+    with tenant_scope(tenant_id):
+        set_value_model(
+            {"quality": {MINI: {"chat": 0.93}}}, actor="test", reason="we measured it", now=now
+        )
+        add_override("ban", DEAR, actor="test", reason="too dear", now=now, task="chat")
+    for seconds in (0, 5):
+        plan_policy(tenant_id, now=now + timedelta(seconds=seconds), reasons=["a test asked"])
+    for backend in (MINI, DEAR):
+        log_decision(decision_record(tenant_id, backend, MINI))
+    while store_decisions():
+        pass
 
 
 def _addresses(tenant_id: int, client: Client, email: str) -> Iterator[tuple[str, list[str]]]:
@@ -163,6 +186,7 @@ def _detail_addresses(tenant_id: int, client: Client, email: str) -> dict[str, l
         )
     run_simulation(tenant_id, replay, now=now)
     with tenant_scope(tenant_id):
+        decided = list_decisions(start=now - timedelta(days=1), end=now + timedelta(days=1))
         token = invite(email="new@example.org", role="viewer", actor=email, now=now)
     charges = client.get("/charges").content.decode()
     charge = charges.split('href="/charges/')[1].split('"')[0].split("?")[0]
@@ -178,6 +202,7 @@ def _detail_addresses(tenant_id: int, client: Client, email: str) -> dict[str, l
         "import": ["/import", f"/import?open={opened}"],
         "what-if-one": [f"/what-if/{replay}"],
         "invitation": [f"/invitations/{token}"],
+        "decision": [f"/routing/decisions/{decided[0].decision_id}"],
         "explorer": ["/explorer", "/explorer?by=model,customer&period=30d"],
         "model": ["/models/one?model=gpt-4o-mini", "/models/one?model=llama-3-70b"],
         "models": ["/models", "/models?period=7d&customer=c-free"],

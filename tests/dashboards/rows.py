@@ -1,9 +1,11 @@
-"""Hand-made rollup rows and lines for tests of what is pure."""
+"""Hand-made rollup rows, lines and decisions."""
 
-from datetime import date, datetime
+import uuid
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from apps.dashboards.breakdown import Line, Sums
+from apps.routing.decision_log import DecisionRecord
 from apps.usage.selectors import SpendRow
 
 
@@ -60,3 +62,37 @@ def line(
         whole=sums(whole, whole_requests),
         before=None if before is None else sums(before),
     )
+
+
+def decision_record(
+    tenant_id: int, backend: str, advised: str | None, **more: object
+) -> DecisionRecord:
+    """A decision as the door writes it down; `more` replaces fields."""
+    fields: dict[str, object] = {
+        "tenant_id": tenant_id,
+        "decision_id": str(uuid.uuid4()),
+        "decided_at": datetime.now(UTC).isoformat(),
+        "request_id": uuid.uuid4().hex,
+        "policy_version": 3,
+        "mode": "observe",
+        "department": "-",
+        "customer": None,
+        "tier": "standard",
+        "task": "chat",
+        "backend": backend,
+        "advised": advised,
+        "because": "best",
+        "propensity": 1.0,
+        "input_tokens": 1000,
+        "estimated_output_tokens": 200.0,
+        "estimated_usd": "0.000100",
+        "held_usd": "0.0005",
+        "value_usd": 0.02,
+        "quality": 0.89,
+        "reasons": [f"{backend}: the most value for its price"],
+        "alternatives": [
+            ["openai/gpt-4.1-nano", "0.0002", "nano refused: loses quality worth 0.2 cents"]
+        ],
+        "shadows": {"half": [None, 0.0, 0.0, 0.0001, 0.01]},
+    }
+    return DecisionRecord(**(fields | more))  # type: ignore[arg-type]

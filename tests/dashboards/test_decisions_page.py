@@ -8,41 +8,13 @@ from datetime import UTC, datetime
 from django.test import Client
 
 from apps.dashboards.decision_words import agreement, by_backend
-from apps.routing.decision_log import DecisionRecord, log_decision, store_decisions
+from apps.routing.decision_log import log_decision, store_decisions
 from apps.routing.planning import plan_policy
 from apps.routing.selectors import Flow
 from tests.conftest import Key, native_event, roll_up
+from tests.dashboards.rows import decision_record
 
 MINI, NANO = "openai/gpt-4o-mini", "openai/gpt-4.1-nano"
-
-
-def record(tenant_id: int, backend: str, advised: str | None, **more: object) -> DecisionRecord:
-    fields: dict[str, object] = {
-        "tenant_id": tenant_id,
-        "decision_id": str(uuid.uuid4()),
-        "decided_at": datetime.now(UTC).isoformat(),
-        "request_id": uuid.uuid4().hex,
-        "policy_version": 3,
-        "mode": "observe",
-        "department": "-",
-        "customer": None,
-        "tier": "standard",
-        "task": "chat",
-        "backend": backend,
-        "advised": advised,
-        "because": "best",
-        "propensity": 1.0,
-        "input_tokens": 1000,
-        "estimated_output_tokens": 200.0,
-        "estimated_usd": "0.000100",
-        "held_usd": "0.0005",
-        "value_usd": 0.02,
-        "quality": 0.89,
-        "reasons": [f"{backend}: the most value for its price"],
-        "alternatives": [[NANO, "0.0002", "nano refused: loses quality worth 0.2 cents"]],
-        "shadows": {"half": [None, 0.0, 0.0, 0.0001, 0.01]},
-    }
-    return DecisionRecord(**(fields | more))  # type: ignore[arg-type]
 
 
 def test_agreement_counts_what_ran_where_it_was_advised() -> None:
@@ -59,8 +31,8 @@ def test_decisions_are_found_explained_and_held_against_their_charges(
     viewer = sign_in("viewer")
     assert "No decision was recorded" in viewer.get("/routing/decisions").content.decode()
     plan_policy(tenant_id, now=datetime.now(UTC))
-    charged = record(tenant_id, MINI, MINI)
-    other = record(tenant_id, NANO, MINI, task="code", propensity=0.02)
+    charged = decision_record(tenant_id, MINI, MINI)
+    other = decision_record(tenant_id, NANO, MINI, task="code", propensity=0.02)
     for one in (charged, other):
         log_decision(one)
     while store_decisions():
