@@ -176,6 +176,8 @@ def local_words(policy: Policy) -> str:
     """What a local place is worth, and how many are left in the hour."""
     if not any(backend.is_local for backend in policy.backends):
         return "There is no local backend."
+    if policy.local_requests_left < 1:
+        return "No local place is left this hour."
     if policy.local_requests_left >= NO_LIMIT_USD / 2:
         left = "Nobody said how many requests local backends take an hour."
     else:

@@ -87,7 +87,19 @@ def tables(
         )
         for name, is_local in shown
     ]
-    places = [
+    return Tables(
+        tasks=model.tasks,
+        floors=[make.by_tier("floors", "Floor", tier, model.floors, usual) for tier in TIERS],
+        values=[make.by_tier("value_usd", "Value", tier, model.value_usd, usual) for tier in TIERS],
+        quality=quality,
+        places=_places(make, model, shown),
+        others=_others(make, model, usual),
+        backends_left_out=len(backends) - len(shown),
+    )
+
+
+def _places(make: "_Maker", model: ValueModel, shown: Sequence[tuple[str, bool]]) -> list[Row]:
+    return [
         Row(
             name,
             True,
@@ -103,6 +115,10 @@ def tables(
         for name, is_local in shown
         if is_local
     ]
+
+
+def _others(make: "_Maker", model: ValueModel, usual: ValueModel) -> list[Cell]:
+    """What failures, refusals, revenue and conversions count."""
     others = [
         make.cell(f"fail_multiplier:{tier}", f"A failure of {tier} costs, × the value", told,
                   usual.fail_multiplier[tier])
@@ -114,15 +130,7 @@ def tables(
         ("conversion_usd", "A conversion is worth, USD"),
     ):
         others.append(make.cell(name, label, getattr(model, name), getattr(usual, name)))
-    return Tables(
-        tasks=model.tasks,
-        floors=[make.by_tier("floors", "Floor", tier, model.floors, usual) for tier in TIERS],
-        values=[make.by_tier("value_usd", "Value", tier, model.value_usd, usual) for tier in TIERS],
-        quality=quality,
-        places=places,
-        others=others,
-        backends_left_out=len(backends) - len(shown),
-    )
+    return others
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,5 +144,5 @@ def _answer(model: ValueModel, versions: list[ValueModelInfo], request: PageRequ
     since = day_words(info.effective_from, request.tenant.zone)
     return (
         Phrase(f"Version {model.version} holds", strong=True),
-        Phrase(f" since {since}, by {info.actor}: {info.reason}"),
+        Phrase(f" since {since}, by {info.actor}: “{info.reason}”."),
     )

@@ -34,6 +34,8 @@ def test_prices_are_told_as_what_a_dollar_is_worth() -> None:
     month, _, sales = words.scope_lines(make_policy(month_price=0.8), {"sales": "Sales"})
     assert (month.worth_usd, month.left_usd) == (Decimal("1.8"), Decimal(100))
     assert (sales.name, sales.worth_usd) == ("Sales", Decimal("1.8"))
+    assert words.local_words(make_policy(local_requests_left=0.0)).startswith("No local place")
+    assert words.policy_answer(None, Modes(), {})[0].text == "No policy is planned yet"
     moved = {"what": "department sales", "from": 0.1, "to": 0.8}
     assert words.moved_words(moved, {"sales": "Sales"}) == "Sales: 1.10 → 1.80"
 

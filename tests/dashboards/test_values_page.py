@@ -62,7 +62,7 @@ def test_values_are_read_by_all_and_saved_by_admins_with_a_reason(
         assert 'value="0.93"' in page
     page = admin.post("/routing/values/save", form).content.decode()
     assert "Version 1 is kept" in page
-    assert f"quality {MINI} chat: default → 0.93" in page
+    assert f"quality {MINI} chat: — → 0.93" in page
     with tenant_scope(tenant.id):
         now = datetime.now(UTC)
         assert read_value_model(now).quality[MINI] == {"chat": 0.93}
