@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.database_template import copy_template
 from tests.processes import descendants, wait_until
 from tests.web import free_port
 
@@ -80,6 +81,8 @@ def running_demo(scratch: Path) -> Iterator[DemoTree]:
     """An empty demo of its own in `scratch`, without live stream, from ready to stopped."""
     environment = {name: value for name, value in os.environ.items() if name not in SERVICES}
     folder = scratch / "d"
+    folder.mkdir()
+    copy_template(folder)
     environment |= {"COSTBOARD_DATA_DIR": str(folder), "COSTBOARD_PORT": str(free_port())}
     log = scratch / "demo.log"
     with log.open("wb") as output:
