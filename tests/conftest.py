@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.management import call_command
 from django.test import Client
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from apps.tenants.core.access import KeyIdentity
@@ -32,6 +34,10 @@ from tests.web import WebServer
 
 # Hundreds of sign-ins: what is tested is never how long a password takes to hash.
 PBKDF2PasswordHasher.iterations = 1000
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("costboard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("costboard")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ROOT = Path(__file__).resolve().parent.parent
@@ -182,7 +188,7 @@ def web(django_db_setup: None) -> Iterator[WebServer]:
 
 @pytest.fixture(scope="module")
 def worker(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """A Celery worker with its beat, over the run's Valkey.
+    """Celery's workers with their beat, over the run's Valkey.
 
     Gone after the module: it would do the work that other tests watch being done.
     """
@@ -195,19 +201,24 @@ def worker(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         for tenant_id in list_tenants_with_pending_usage():
             while fold_pending(tenant_id, now=now):
                 pass
-    log_path = default_data_dir() / "worker.log"
+    command = [sys.executable, "-m", "celery", "-A", "costboard", "worker", "--pool", "threads"]
     schedule = default_data_dir() / f"beat-{uuid.uuid4().hex[:8]}"
-    command = [sys.executable, "-m", "celery", "-A", "costboard", "worker", "--beat"]
-    options = ["--concurrency", "1", "--schedule", str(schedule)]
-    with (
-        log_path.open("w") as log,
-        subprocess.Popen(
-            [*command, *options], cwd=ROOT, env=os.environ, stdout=log, stderr=log
-        ) as process,
-    ):
+    # As in production: who visits tenants for long does not stand before what must be prompt.
+    options = {"prompt": ["--beat", "--schedule", str(schedule)], "slow": []}
+    with ExitStack() as stack:
+        workers = []
+        for queue, more in options.items():
+            named = ["--queues", queue, "--hostname", f"{queue}@%h", "--concurrency", "2"]
+            log = stack.enter_context((default_data_dir() / f"worker-{queue}.log").open("w"))
+            process = subprocess.Popen(
+                [*command, *named, *more], cwd=ROOT, env=os.environ, stdout=log, stderr=log
+            )
+            workers.append(stack.enter_context(process))
         yield
-        process.terminate()
-        process.wait(timeout=30)
+        for process in workers:
+            process.terminate()
+        for process in workers:
+            process.wait(timeout=30)
 
 
 @pytest.fixture(scope="session")
