@@ -13,7 +13,7 @@ demo-large: $(VENV)/.installed
 	@COSTBOARD_DATA_DIR=$${COSTBOARD_DATA_DIR:-$(CURDIR)/var/large} $(BIN)/python manage.py demo --large 10000000 $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 looks: $(VENV)/.installed-dev
 	COSTBOARD_ALL_LOOKS=1 $(BIN)/python -m pytest tests/dashboards/test_every_page.py $(ARGS)

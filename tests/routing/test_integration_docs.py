@@ -7,7 +7,8 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -84,6 +85,12 @@ def lifted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for name in ("policy", "rule"):
         sys.modules.pop(name, None)
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """In a thread of its own: a browser that other tests opened has a loop running in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
 
 
 def example(page: str, name: str = "example") -> Any:
@@ -188,7 +195,7 @@ def before(hook: Any, **data: Any) -> dict[str, Any]:
         "messages": [{"role": "user", "content": "hello"}],
         "metadata": {"spend_logs_metadata": {"task": "chat"}},
     } | data
-    return dict(asyncio.run(hook.router.async_pre_call_hook(SALES, None, asked, "completion")))
+    return dict(run(hook.router.async_pre_call_hook(SALES, None, asked, "completion")))
 
 
 def test_litellm_runs_what_costboard_chose_and_its_usage_settles_it(
@@ -207,7 +214,7 @@ def test_litellm_runs_what_costboard_chose_and_its_usage_settles_it(
     assert (event.decision_id, event.task) == (labels["decision_id"], "chat")
     assert not event.tags or "decision_id" not in event.tags
     failed = hook.router.async_post_call_failure_hook(data, TimeoutError(), SALES)
-    asyncio.run(failed)
+    run(failed)
     assert call.stands(budget_id) == (spent, 0)
 
 
