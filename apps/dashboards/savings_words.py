@@ -147,12 +147,24 @@ def _renegotiate(info: OpportunityInfo) -> tuple[str, str, str]:
         f"Ask {facts['provider']} for {percent(Decimal(str(facts['discount'])))} off",
         f"{usd_short(Decimal(repr(facts['spent_usd'])))} USD went there in 30 days; what they will"
         " give is a guess",
-        f"Enter what is agreed on Pricing, Agreements. {ELSEWHERE}",
+        "Accept it first, then enter what is agreed on Pricing, Agreements: what it saves is"
+        f" measured against the prices of that moment. {ELSEWHERE}",
     )
 
 
 def _retries(info: OpportunityInfo) -> tuple[str, str, str]:
-    return ("Retry less", f"{count(round(info.requests))} failed attempts were paid for", ELSEWHERE)
+    facts = info.facts
+    chains = "one prompt was" if facts["storms"] == 1 else f"{count(facts['storms'])} prompts were"
+    failed = Decimal(repr(facts["failed_share"]))
+    by = f", mostly by {facts['mostly_by']}" if facts["mostly_by"] else ""
+    return (
+        f"Stop paying again for {facts['task']} prompts on {facts['backend']}",
+        f"{chains} tried up to {count(facts['longest'])} times within minutes{by};"
+        f" {count(round(info.requests))} attempts in 30 days that nobody needed,"
+        f" {percent(failed)} of them failed",
+        "Wait longer after each failure, with a limit of attempts, and give an answer that is"
+        f" there instead of asking again. {ELSEWHERE}",
+    )
 
 
 _WORDS: Final = {

@@ -17,8 +17,10 @@ from apps.routing.core.changes import replay_change
 from apps.routing.core.opportunities import Opportunity as Found
 from apps.routing.core.opportunities import find_opportunities
 from apps.routing.core.traffic import Estimate
+from apps.routing.core.value_model import ValueModel
 from apps.routing.episodes import Episodes, confirmed_usd, loop_opportunities, read_episodes
 from apps.routing.replay_models import Opportunity
+from apps.routing.retries import Retries
 from apps.routing.selectors import read_value_model
 from apps.routing.traffic import LIMIT, Window, read_window
 from apps.tenants.scoping import current_tenant_id, tenant_scope
@@ -75,9 +77,10 @@ def recompute(tenant_id: int, *, now: datetime, limit: int = LIMIT) -> int:
         window = read_window(start, end, model=model, limit=limit, seed=FIND_SEED)
         other = read_window(start, end, model=model, limit=limit, seed=REPLAY_SEED)
         episodes = read_episodes(start, end, now=now)
+        retried = _confirmed_retries(window, episodes, model)
     found = _confirmed(_find(window, episodes, model.local_requests_per_hour), other)
     with tenant_scope(tenant_id):
-        found += _confirmed_loops(episodes, window.months)
+        found += [*_confirmed_loops(episodes, window.months), *retried]
         return _keep(found, window, now)
 
 
@@ -110,6 +113,24 @@ def _confirmed(found: Sequence[Found], other: Window) -> list[tuple[Found, float
             both = replace(one, saving=_hull(one.saving, saved), gain=_hull(one.gain, gained))
             if both.gain.mean > 0:
                 kept.append((both, saved.mean))
+    return kept
+
+
+def _confirmed_retries(
+    window: Window, episodes: Episodes, model: ValueModel
+) -> list[tuple[Found, float]]:
+    """As others: at an interval that holds what another reading says."""
+    first, other = (
+        Retries(window.start, window.end, model, requests=window.happened.requests, seed=seed)
+        for seed in (FIND_SEED, REPLAY_SEED)
+    )
+    spent_usd = float(window.happened.cost_usd)
+    kept = []
+    for one in first.find(months=window.months, spent_usd=spent_usd, told=episodes.requests):
+        again = other.replay(one.change).times(1 / window.months)
+        if one.saving.meets(again):
+            both = _hull(one.saving, again)
+            kept.append((replace(one, saving=both, gain=both), again.mean))
     return kept
 
 

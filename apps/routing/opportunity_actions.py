@@ -14,10 +14,12 @@ from apps.routing.core.opportunities import KINDS
 from apps.routing.core.realised import cost_as_before
 from apps.routing.errors import InvalidRoutingInput, UnknownOpportunity
 from apps.routing.opportunities import OpportunityInfo, info_of, money
+from apps.routing.renegotiated import current_rate_revision, price_saving_usd
 from apps.routing.replay_models import Opportunity
+from apps.routing.retries import Retries
 from apps.routing.selectors import read_value_model
 from apps.routing.services import add_override
-from apps.routing.traffic import Window, read_window
+from apps.routing.traffic import read_window
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.services import record_audit
 
@@ -38,7 +40,7 @@ def accept_opportunity(opportunity_id: int, *, actor: str, now: datetime) -> Opp
     """
     row = _open(opportunity_id)
     row.state, row.decided_at, row.decided_by = "accepted", now, actor
-    row.applied = {"outside": True} if row.kind in OUTSIDE else _apply(row, actor, now)
+    row.applied = _outside(row) if row.kind in OUTSIDE else _apply(row, actor, now)
     row.save()
     _told(row, "opportunity.accepted", actor, now)
     return info_of(row)
@@ -68,6 +70,12 @@ def _open(opportunity_id: int) -> Opportunity:
             field="opportunity_id",
         )
     return row
+
+
+def _outside(row: Opportunity) -> dict[str, Any]:
+    """Made elsewhere. A price to be agreed is measured against the rates of this moment."""
+    revision = {"rate_revision": current_rate_revision()} if row.kind == "renegotiate" else {}
+    return {"outside": True, **revision}
 
 
 def _apply(row: Opportunity, actor: str, now: datetime) -> dict[str, Any]:
@@ -118,26 +126,38 @@ def measure_accepted(tenant_id: int, *, now: datetime) -> int:
     for opportunity_id, since in ids:
         with tenant_scope(tenant_id):
             assert since is not None  # noqa: S101 - accepted rows have it
-            window = read_window(since, now, model=read_value_model(now), limit=SAMPLE)
             row = Opportunity.objects.get(pk=opportunity_id)
-            usd = realised_usd(row.kind, row.change, row.facts, row.saving_usd, window)
+            usd = _realised_usd(row, since, now)
             row.realised_usd = None if usd is None else money(usd)
             row.realised_until = now
             row.save(update_fields=["realised_usd", "realised_until"])
     return len(ids)
 
 
-def realised_usd(
-    kind: str, change: Any, facts: Any, promised_usd: Decimal, window: Window
-) -> float | None:
-    """USD saved since the window's start; None where traffic cannot tell (a price is agreed)."""
-    traffic = window.traffic
-    if kind == "renegotiate" or not len(traffic):
+def _realised_usd(row: Opportunity, since: datetime, now: datetime) -> float | None:
+    """USD saved since it was accepted; None while there is nothing to tell by. The tenant in
+    scope's."""
+    if row.kind == "renegotiate":
+        if "rate_revision" not in row.applied:
+            return None
+        return price_saving_usd(
+            since,
+            now,
+            provider=row.change["provider"],
+            revision=row.applied["rate_revision"],
+            limit=SAMPLE,
+        )
+    model = read_value_model(now)
+    window = read_window(since, now, model=model, limit=SAMPLE)
+    if not len(window.traffic):
         return None
-    if kind in ("move", "drop", "local"):
-        return cost_as_before(traffic, facts["mix"])
+    if row.kind in ("move", "drop", "local"):
+        return cost_as_before(window.traffic, row.facts["mix"])
     # Waste: what it would have gone on to be, less what it still is.
     still = 0.0
-    if kind in ("cache", "cap", "batch"):
-        still = replay_change(traffic, {**change, "episodes": []}).saved.mean
-    return float(promised_usd) * window.months - still
+    if row.kind == "retries":
+        requests = window.happened.requests
+        still = Retries(since, now, model, requests=requests, seed=0).replay(row.change).mean
+    elif row.kind in ("cache", "cap", "batch"):
+        still = replay_change(window.traffic, {**row.change, "episodes": []}).saved.mean
+    return float(row.saving_usd) * window.months - still

@@ -1,11 +1,13 @@
 """Replays over the API: a tenant's own traffic, another way; and what people do with savings."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from apps.pricing.agreements import add_discount
 from apps.routing.opportunities import recompute
 from apps.routing.opportunity_actions import measure_accepted
 from apps.routing.selectors import list_overrides
@@ -132,6 +134,27 @@ def test_an_accepted_saving_is_applied_and_measured_against_what_it_was(api: Api
     assert 0.55 < float(measured["realised_usd"]) < 0.65
     recompute(api.tenant_id, now=NOW)
     assert move["key"] not in {one["key"] for one in api.get("opportunities").json()["rows"]}
+
+
+def test_a_renegotiated_price_is_measured_on_real_volume_at_the_old_one(api: Api) -> None:
+    recompute(api.tenant_id, now=NOW)
+    found = api.get("opportunities").json()["rows"]
+    (one,) = [row for row in found if row["key"] == "renegotiate:anthropic"]
+    api.post(f"opportunities/{one['id']}/accept")
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    spend(api.key.identity, api.events(later))
+    measure_accepted(api.tenant_id, now=later + 2 * HOUR)
+    path = f"opportunities/{one['id']}"
+    # Nothing was agreed yet: the price stands as it stood.
+    assert float(api.get(path).json()["realised_usd"]) == 0
+    with tenant_scope(api.tenant_id):
+        add_discount(
+            provider="anthropic", percent=Decimal(10), effective_from=None, actor="a", now=later
+        )
+    spend(api.key.identity, api.events(later + timedelta(minutes=5)))
+    measure_accepted(api.tenant_id, now=later + 2 * HOUR)
+    # Four requests of 0.30 USD, two of them charged before anybody entered it.
+    assert float(api.get(path).json()["realised_usd"]) == pytest.approx(0.12)
 
 
 def test_a_dismissed_one_needs_a_reason_and_another_tenant_sees_nothing(
