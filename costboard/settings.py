@@ -238,6 +238,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600.0,
         "options": {"expires": 600},
     },
+    # More often than hourly: a report is due on the hour, half and quarter hours off UTC too.
+    "make-reports": {
+        "task": "apps.dashboards.tasks.make_reports",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
     "maintain-ledger": {
         "task": "apps.usage.tasks.maintain_ledger",
         "schedule": 3600.0,

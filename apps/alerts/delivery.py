@@ -10,6 +10,12 @@ from typing import Final
 
 from apps.alerts.core.retries import SendResult
 from apps.alerts.core.signatures import headers
+from apps.alerts.letter_outbox import (
+    LetterJob,
+    claim_letters,
+    list_tenants_with_due_letters,
+    record_letter,
+)
 from apps.alerts.mail import send_mail
 from apps.alerts.outbox import Job, claim_due, list_tenants_with_due_alerts, record_result
 from apps.alerts.targets import operator_policy, recipients_of
@@ -35,50 +41,65 @@ def deliver_due(*, now: datetime) -> int:
             return made
 
 
-def attempt(job: Job, *, moment: datetime) -> SendResult:
+def attempt(job: Job | LetterJob, *, moment: datetime) -> SendResult:
     """Send one message, once. Raises nothing: what it does not know of is written down."""
     try:
         return _send(job, moment)
     except Exception as error:  # what a sender did not foresee must not keep the others waiting
         logger.exception("sending delivery %s failed unexpectedly", job.delivery_id)
-        outcome = "retry" if job.kind == "webhook" else "unknown"
+        repeats = isinstance(job, Job) and job.kind == "webhook"
+        outcome = "retry" if repeats else "unknown"
         return SendResult(outcome, f"an error of ours: {type(error).__name__}")  # type: ignore[arg-type]
 
 
-def _claim_fairly(now: datetime) -> list[Job]:
+def _claim_fairly(now: datetime) -> list[Job | LetterJob]:
     """At most MAX_AT_ONCE, a few of each tenant, in any order: a tenant with a thousand messages
     or a slow receiver does not keep the others waiting."""
-    tenant_ids = list_tenants_with_due_alerts(now)
+    with_letters = set(list_tenants_with_due_letters(now))
+    tenant_ids = list(with_letters.union(list_tenants_with_due_alerts(now)))
     random.shuffle(tenant_ids)
     each = max(1, MAX_AT_ONCE // max(1, len(tenant_ids)))
-    jobs: list[Job] = []
+    jobs: list[Job | LetterJob] = []
     for tenant_id in tenant_ids:
         room = min(each, MAX_AT_ONCE - len(jobs))
         if room <= 0:
             break
-        jobs += claim_due(tenant_id, now=now, limit=room)
+        alerts = claim_due(tenant_id, now=now, limit=room)
+        jobs += alerts
+        # An alert is news, a letter is not: it waits while there are alerts.
+        if tenant_id in with_letters and len(alerts) < room:
+            jobs += claim_letters(tenant_id, now=now, limit=room - len(alerts))
     return jobs
 
 
-def _send_all(jobs: list[Job]) -> None:
+def _send_all(jobs: list[Job | LetterJob]) -> None:
     if not jobs:
         return
     with ThreadPoolExecutor(len(jobs), thread_name_prefix="alerts") as pool:
         for job, result in _as_they_end(pool, jobs):
             ended_at = datetime.now(UTC)
-            record_result(job, result, ended_at=ended_at, chance=random.random())  # noqa: S311
+            chance = random.random()  # noqa: S311
+            if isinstance(job, LetterJob):
+                record_letter(job, result, ended_at=ended_at, chance=chance)
+            else:
+                record_result(job, result, ended_at=ended_at, chance=chance)
 
 
-def _as_they_end(pool: ThreadPoolExecutor, jobs: list[Job]) -> Iterator[tuple[Job, SendResult]]:
+def _as_they_end(
+    pool: ThreadPoolExecutor, jobs: list[Job | LetterJob]
+) -> Iterator[tuple[Job | LetterJob, SendResult]]:
     moment = datetime.now(UTC)
-    running: dict[Future[SendResult], Job] = {
+    running: dict[Future[SendResult], Job | LetterJob] = {
         pool.submit(attempt, job, moment=moment): job for job in jobs
     }
     for future in as_completed(running):
         yield running[future], future.result()
 
 
-def _send(job: Job, moment: datetime) -> SendResult:
+def _send(job: Job | LetterJob, moment: datetime) -> SendResult:
+    if isinstance(job, LetterJob) or job.kind == "email":
+        recipients = recipients_of(job.target)
+        return send_mail(recipients, job.message, message_id=job.message_id)
     if job.kind == "webhook":
         body = job.message.body()
         signed = headers(job.secrets, message_id=job.message_id, moment=moment, body=body)
@@ -88,9 +109,6 @@ def _send(job: Job, moment: datetime) -> SendResult:
             headers={"Content-Type": "application/json"} | signed,
             policy=operator_policy(),
         )
-    if job.kind == "email":
-        recipients = recipients_of(job.target)
-        return send_mail(recipients, job.message, message_id=job.message_id)
     # Imported late: apprise takes half a second and many megabytes, and most have no such channel.
     from apps.alerts.apprise_service import send_to_service
 

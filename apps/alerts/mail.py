@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from django.conf import settings
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import EmailMultiAlternatives, get_connection
 
 from apps.alerts.core.messages import Message
 from apps.alerts.core.retries import SendResult
@@ -26,7 +26,7 @@ def send_mail(recipients: list[str], message: Message, *, message_id: str) -> Se
     except (OSError, smtplib.SMTPException) as error:
         return _refused(error, "no connection to the mail server")
     header = f"<{message_id}@{DOMAIN_OF_IDS}>"
-    mail = EmailMessage(
+    mail = EmailMultiAlternatives(
         subject=message.subject,
         body=message.text,
         from_email=settings.DEFAULT_FROM_EMAIL,
@@ -34,6 +34,11 @@ def send_mail(recipients: list[str], message: Message, *, message_id: str) -> Se
         headers={"Message-ID": header, "Auto-Submitted": "auto-generated"},
         connection=connection,
     )
+    if message.html:
+        mail.attach_alternative(message.html, "text/html")
+    if message.attachment is not None:
+        file = message.attachment
+        mail.attach(file.name, file.content, file.mime_type)
     try:
         taken = mail.send()
     except smtplib.SMTPServerDisconnected:

@@ -262,3 +262,74 @@ class DeliveryAttempt(TenantModel):
                 name="attempt_outcome_known",
             ),
         ]
+
+
+class Letter(TenantModel):
+    """An e-mail that was asked for: text, HTML and at most one file; named by its `key` within the
+    tenant, so that the same is never posted twice. Never changed."""
+
+    key = models.CharField(max_length=MAX_KEY_LENGTH)
+    subject = models.CharField(max_length=MAX_SUBJECT_LENGTH)
+    text = models.TextField()
+    html = models.TextField(blank=True)
+    file_name = models.CharField(max_length=100, blank=True)
+    file = models.BinaryField(default=b"")
+    posted_at = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "key"], name="letter_key_once"),
+            models.CheckConstraint(
+                condition=~Q(key="") & ~Q(subject="") & ~Q(text=""), name="letter_says_something"
+            ),
+            models.CheckConstraint(
+                condition=~Q(file_name="") | Q(file=b""), name="letter_file_has_a_name"
+            ),
+        ]
+
+
+class LetterDelivery(TenantModel):
+    """A letter on its way to one recipient; states as in Delivery, of which it knows five."""
+
+    letter = models.ForeignKey(Letter, on_delete=models.PROTECT, related_name="deliveries")
+    name = models.CharField(max_length=254)
+    # One e-mail's addresses, with commas between.
+    target = models.CharField(max_length=2000)
+    state = models.CharField(max_length=10, default="pending")
+    message_id = models.CharField(max_length=40)
+    due_at = models.DateTimeField()
+    leased_until = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    last_error = models.CharField(max_length=300, blank=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "letter", "target"], name="letter_once_a_recipient"
+            ),
+            models.UniqueConstraint(fields=["tenant", "message_id"], name="letter_message_once"),
+            models.CheckConstraint(
+                condition=(
+                    Q(state="pending", leased_until__isnull=True, ended_at__isnull=True)
+                    | Q(state="sending", leased_until__isnull=False, ended_at__isnull=True)
+                    | Q(
+                        state__in=["sent", "failed", "unknown"],
+                        leased_until__isnull=True,
+                        ended_at__isnull=False,
+                    )
+                ),
+                name="letter_state_has_its_times",
+            ),
+            models.CheckConstraint(condition=~Q(target=""), name="letter_has_an_address"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["tenant", "due_at"], condition=Q(state="pending"), name="letter_due"
+            ),
+            models.Index(
+                fields=["tenant", "leased_until"],
+                condition=Q(state="sending"),
+                name="letter_leased",
+            ),
+        ]

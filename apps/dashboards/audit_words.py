@@ -43,6 +43,7 @@ KINDS: Final = {
     "planned_event": "announced events",
     "alert_channel": "alert channels",
     "exchange_rate": "exchange rates",
+    "report": "reports",
 }
 # {it} is what it was done to; other names are of `after`, or of `before` where it says nothing.
 SENTENCES: Final = {
@@ -122,6 +123,9 @@ SENTENCES: Final = {
     "alert_channel.switched_off": "switched off {it}",
     "alert_channel.secret_rotated": "gave {it} a new secret",
     "alert_channel.removed": "removed the channel {it}",
+    "report.added": "scheduled a {it}, {when}",
+    "report.changed": "changed a {it}, {when}",
+    "report.ended": "ended a {it}, {when}",
     "exchange_rate.set": "set the exchange rate of {it}",
     "exchange_rate.imported": "imported exchange rates: {rates} days of {it}",
 }

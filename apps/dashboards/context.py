@@ -20,6 +20,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("models", "Models"),
             ("charges", "Charges"),
             ("forecasts", "Forecasts"),
+            ("reports", "Reports"),
         ),
     ),
     (
@@ -53,6 +54,9 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 PART_OF = {
     "explorer-views": "explorer",
     "why": "overview",
+    "save-report": "reports",
+    "end-report": "reports",
+    "test-report": "reports",
     "charge": "charges",
     "routing-policy": "routing",
     "set-routing-mode": "routing",

@@ -1,7 +1,5 @@
 """Usage over HTTP: the doors routers post to, and spend."""
 
-import csv
-import io
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -26,15 +24,14 @@ from apps.usage.http_body import held_body
 from apps.usage.http_time import read_moment
 from apps.usage.reporting import read_reporting
 from apps.usage.selectors import (
-    MEASURES,
     Dimension,
     Interval,
     Spend,
     SpendQuery,
-    SpendRow,
     read_spend,
 )
 from apps.usage.services import IngestOutcome, ingest_events
+from apps.usage.spend_rows import measures_out, row_out, spend_csv
 
 router = Router(tags=["usage"])
 _encode = msgspec.json.Encoder().encode
@@ -211,8 +208,8 @@ def get_spend(
         "start": query.start.astimezone(tenant.zone).isoformat(),
         "end": query.end.astimezone(tenant.zone).isoformat(),
         "currency": "USD",
-        "total": _measures(spend.total),
-        "rows": [_row_out(query, row) for row in spend.rows],
+        "total": measures_out(spend.total),
+        "rows": [row_out(query, row) for row in spend.rows],
     }
     if reporting:
         answer["reporting"] = converted and {
@@ -288,32 +285,7 @@ def _midnight(day: date, tenant: TenantInfo) -> datetime:
     return datetime.combine(day, time.min, tenant.zone).astimezone(UTC)
 
 
-def _measures(row: SpendRow) -> dict[str, Any]:
-    measures = {name: getattr(row, name) for name in MEASURES}
-    money = ("cost_usd", "revenue_usd")
-    return measures | {name: plain_decimal(getattr(row, name)) for name in money}
-
-
-def _row_out(query: SpendQuery, row: SpendRow) -> dict[str, Any]:
-    labels: dict[str, Any] = dict(row.labels)
-    if query.interval is not None and row.bucket is not None:
-        labels["bucket"] = row.bucket.isoformat()
-    return labels | _measures(row)
-
-
 def _as_csv(query: SpendQuery, spend: Spend) -> HttpResponse:
-    columns = [*query.group_by, *(["bucket"] if query.interval else []), *MEASURES]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns)
-    writer.writeheader()
-    writer.writerows({k: _safe_cell(v) for k, v in _row_out(query, r).items()} for r in spend.rows)
-    response = HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
+    response = HttpResponse(spend_csv(query, spend), content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = 'attachment; filename="spend.csv"'
     return response
-
-
-def _safe_cell(value: Any) -> Any:
-    """A name that a spreadsheet would run as a formula is shown as text instead."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value

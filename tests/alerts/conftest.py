@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from apps.alerts.models import Delivery
+from apps.alerts.letter_outbox import list_tenants_with_due_letters
+from apps.alerts.models import Delivery, LetterDelivery
 from apps.alerts.outbox import list_tenants_with_due_alerts
 from apps.alerts.services import AddedChannel, ChannelSettings, Severity, add_channel, raise_alert
 from apps.tenants.scoping import tenant_scope
@@ -28,6 +29,11 @@ def no_leftovers(request: pytest.FixtureRequest) -> None:
         with tenant_scope(tenant_id):
             Delivery.objects.filter(state__in=["pending", "held", "sending"]).update(
                 state="dropped", leased_until=None, ended_at=NOW
+            )
+    for tenant_id in list_tenants_with_due_letters(NOW + timedelta(days=3650)):
+        with tenant_scope(tenant_id):
+            LetterDelivery.objects.filter(ended_at=None).update(
+                state="failed", leased_until=None, ended_at=NOW
             )
 
 

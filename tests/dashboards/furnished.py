@@ -16,6 +16,8 @@ from django.urls import URLPattern
 from apps.alerts.selectors import list_channels
 from apps.alerts.services import ChannelSettings, add_channel
 from apps.budgets.status import read_statuses
+from apps.dashboards.report_schedules import add_schedule, list_schedules
+from apps.dashboards.report_times import Rhythm
 from apps.dashboards.urls import urlpatterns
 from apps.insights.finding_selectors import list_findings
 from apps.routing.decision_log import log_decision, store_decisions
@@ -100,6 +102,9 @@ def furnish() -> Furnished:
             target="ops@example.org",
             actor="test",
             now=now,
+        )
+        add_schedule(
+            Rhythm("monthly", 31, 8), member_ids=[user_id], channel_ids=[], actor="test", now=now
         )
     _decide(tenant_id, now)
     client.post("/import/upload", {"file": SimpleUploadedFile("usage.csv", b"id,model\n1,x\n")})
@@ -187,6 +192,7 @@ def _detail_addresses(tenant_id: int, client: Client, email: str) -> dict[str, l
     run_simulation(tenant_id, replay, now=now)
     with tenant_scope(tenant_id):
         decided = list_decisions(start=now - timedelta(days=1), end=now + timedelta(days=1))
+        report = list_schedules(now=now)[0].id
         token = invite(email="new@example.org", role="viewer", actor=email, now=now)
     charges = client.get("/charges").content.decode()
     charge = charges.split('href="/charges/')[1].split('"')[0].split("?")[0]
@@ -206,6 +212,8 @@ def _detail_addresses(tenant_id: int, client: Client, email: str) -> dict[str, l
         "explorer": ["/explorer", "/explorer?by=model,customer&period=30d"],
         "model": ["/models/one?model=gpt-4o-mini", "/models/one?model=llama-3-70b"],
         "models": ["/models", "/models?period=7d&customer=c-free"],
+        "reports": ["/reports", f"/reports?change={report}"],
+        "report-preview": [f"/reports/preview?frequency={f}" for f in ("weekly", "monthly")],
     } | {name: [] for name in _ACTIONS_WITH_NUMBERS}
 
 

@@ -32,13 +32,24 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file beside an e-mail: text in UTF-8."""
+
+    name: str
+    content: bytes
+    mime_type: str = "text/csv"
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """`severity` is the loudest in it."""
+    """`severity` is the loudest in it. `html` and `attachment` are an e-mail's alone."""
 
     subject: str
     text: str
     payload: dict[str, Any]
     severity: Severity
+    html: str = ""
+    attachment: Attachment | None = None
 
     def body(self) -> bytes:
         """The webhook's body: the same bytes at every attempt."""
