@@ -18,7 +18,7 @@ from apps.dashboards.sentences import plain
 from apps.dashboards.templatetags.figures_of_speech import percent, usd
 from apps.dashboards.ticks import day_label
 from apps.dashboards.why import Why, read_why
-from apps.insights.finding_selectors import list_findings
+from apps.insights.finding_selectors import list_findings, read_names
 from apps.routing.opportunities import list_opportunities
 from apps.tenants.selectors import TenantInfo
 from apps.usage.selectors import Dimension, SpendQuery, SpendRow, read_spend
@@ -225,12 +225,12 @@ def _budgets(now: datetime) -> list[Note]:
 
 
 def _findings(tenant: TenantInfo, now: datetime) -> list[Note]:
+    open_ones = list_findings(now=now, state="open")[:TOLD]
+    names = read_names() if open_ones else {}
+    titles = [finding_line(one, tenant.zone, now, names).title for one in open_ones]
     return [
-        Note(
-            f"{finding_line(one, tenant.zone, now).title}: {usd(one.at_stake_usd)} USD at stake",
-            f"/anomalies/{one.id}",
-        )
-        for one in list_findings(now=now, state="open")[:TOLD]
+        Note(f"{title}: {usd(one.at_stake_usd)} USD at stake", f"/anomalies/{one.id}")
+        for title, one in zip(titles, open_ones, strict=True)
     ]
 
 

@@ -112,7 +112,7 @@ def test_report(request: PageRequest) -> HttpResponse:
     """Send the last closed period's to the one who asks."""
     email = request.user.get_username()
     frequency = _frequency(posted_text(request, "frequency", MAX_NUMBER))
-    user_id = int(request.user.pk)
+    user_id = int(request.user.pk or 0)
     if post_test(frequency, user_id=user_id, email=email, now=request.now):
         return _show(request, said=f"On its way to {email}.")
     return _show(request, said=f"One went to {email} within this minute.")
