@@ -15,7 +15,7 @@ from apps.dashboards.reading import Names, read_before, read_period_by_day
 from apps.dashboards.report_times import Frequency, closed_period, period_name
 from apps.dashboards.savings_words import opportunity_line
 from apps.dashboards.sentences import plain
-from apps.dashboards.templatetags.figures_of_speech import percent, usd
+from apps.dashboards.templatetags.figures_of_speech import change, percent, usd
 from apps.dashboards.ticks import day_label
 from apps.dashboards.why import Why, read_why
 from apps.insights.finding_selectors import list_findings, read_names
@@ -44,12 +44,12 @@ class DayBar:
 
 @dataclass(frozen=True, slots=True)
 class PartRow:
-    """`width`: its bar, in per cent of the longest."""
+    """`width`: its bar, in per cent of the longest. `change`: empty with nothing before."""
 
     name: str
     cost_usd: Decimal | None
     share: Decimal | None
-    change: Decimal | None
+    change: str
     width: int
 
 
@@ -211,7 +211,7 @@ def _row(line: Line, most: Decimal) -> PartRow:
         name=line.name,
         cost_usd=line.now.known_usd,
         share=line.spend_share,
-        change=line.change,
+        change=change(line.change) if line.before is not None else "",
         width=max(1, round(cost_usd / most * 100)) if cost_usd > 0 else 0,
     )
 
