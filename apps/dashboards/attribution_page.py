@@ -25,23 +25,22 @@ from apps.dashboards.attribution_reading import DOOR_WORDS, match_words, read_at
 from apps.dashboards.page import PageRequest, changing, page
 from apps.dashboards.page_state import Chip
 from apps.dashboards.periods import end_of_day, local_midnight
-from apps.dashboards.repricing_reading import in_a_sentence
 from apps.dashboards.run_requests import (
-    MAX_REASON_LENGTH,
     NO_ANSWER,
     NO_WORKER,
     PATIENCE,
     POLL_SECONDS,
     asked_query,
-    posted_run_id,
-    posted_text,
+    posted_number,
     read_asked,
     read_number,
+    start_posted_run,
+    undo_posted_run,
 )
+from apps.dashboards.sentences import in_a_sentence
 from apps.tenants.selectors import list_api_keys, list_customers, list_departments
 from apps.usage.attribution import RuleRefusedError, add_rule, end_rule
 from apps.usage.core.attribution import FIELDS, KEY, TARGETS, check_rule
-from apps.usage.repricing import RepricingRefusedError, start_repricing, undo_repricing
 from apps.usage.repricing_requests import RequestAnswer, as_wanted_move, read_answer
 from apps.usage.tasks import draft_repricing
 from apps.usage.unattributed import match_rule
@@ -93,7 +92,7 @@ def add_mapping_rule(request: PageRequest) -> HttpResponse:
 
 @changing
 def end_mapping_rule(request: PageRequest) -> HttpResponse:
-    rule_id = posted_run_id(request, "rule_id")
+    rule_id = posted_number(request, "rule_id")
     try:
         end_rule(request.tenant.id, rule_id, actor=request.user.get_username(), now=request.now)
     except RuleRefusedError as refused:
@@ -119,55 +118,17 @@ def ask_move(request: PageRequest) -> HttpResponse:
 
 @changing
 def start_move(request: PageRequest) -> HttpResponse:
-    """Lets a draft run, or a failed run go on."""
-    run_id = posted_run_id(request, "run_id")
-    try:
-        start_repricing(
-            request.tenant.id,
-            run_id,
-            actor=request.user.get_username(),
-            now=request.now,
-            include_closed="include_closed" in request.POST,
-        )
-    except RepricingRefusedError as refused:
-        return _run_refused(request, run_id, "start", refused)
-    return _answer(request, opened=run_id)
+    return start_posted_run(request, _answer)
 
 
 @changing
 def undo_move(request: PageRequest) -> HttpResponse:
-    run_id = posted_run_id(request, "run_id")
-    reason = posted_text(request, "reason", MAX_REASON_LENGTH)
-    try:
-        undo = undo_repricing(
-            request.tenant.id,
-            run_id,
-            reason=reason,
-            actor=request.user.get_username(),
-            now=request.now,
-            include_closed="include_closed" in request.POST,
-        )
-    except RepricingRefusedError as refused:
-        return _run_refused(request, run_id, "undo", refused, reason=reason)
-    return _answer(request, opened=undo.id)
+    return undo_posted_run(request, _answer)
 
 
 def _rule_refused(request: PageRequest, form: Form | None, field: str, text: str) -> HttpResponse:
     shown: dict[str, Any] = {"rule_form": form or {}, "rule_errors": {field: text}}
     return _answer(request, status=422, **shown)
-
-
-def _run_refused(
-    request: PageRequest, run_id: int, what: str, refused: RepricingRefusedError, **more: Any
-) -> HttpResponse:
-    """The run's own card again, with the sentence at the button or at the field."""
-    at: dict[str, Any] = {
-        "run_error": in_a_sentence(refused.detail),
-        "run_error_at": what,
-        "run_error_field": refused.field or "",
-        "run_error_of": run_id,
-    }
-    return _answer(request, status=422, opened=run_id, **at, **more)
 
 
 def _answer(

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from apps.dashboards.pricing_words import day_words, moment_words
 from apps.dashboards.repricing_reading import (
     STATE_WORDS,
+    Run,
     month_words,
     progress_of,
     root_preview,
@@ -95,34 +96,16 @@ class MonthMoved:
 
 
 @dataclass(frozen=True, slots=True)
-class MoveRow:
-    """One re-attribution. `changed` and `moved_usd` are the dry run's until it runs."""
+class MoveRow(Run):
+    """One re-attribution. `moved_usd` is the dry run's until it runs."""
 
-    info: RepricingInfo
-    state: str
-    span: str
     chosen: str
     given_to: str
-    made_at: str
-    finished_at: str
-    changed: int
     moved_usd: Decimal
-    progress: Decimal | None
-    closed_months: str
     months: list[MonthMoved]
     flows: list[Flow]
     more_flows: int
     new_names: str
-
-    @property
-    def can_start(self) -> bool:
-        return self.info.status == "failed" or (self.info.status == "draft" and self.changed > 0)
-
-    @property
-    def can_undo(self) -> bool:
-        return self.info.status == "done" or (
-            self.info.status == "failed" and self.info.undo_of is None
-        )
 
 
 @dataclass(frozen=True, slots=True)

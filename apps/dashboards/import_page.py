@@ -12,10 +12,10 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from apps.dashboards.import_reading import (
     FIELD_GROUPS,
     FIXED_FIELDS,
-    in_a_sentence,
     read_report,
 )
 from apps.dashboards.page import PageRequest, changing, page
+from apps.dashboards.sentences import in_a_sentence
 from apps.usage.core.import_mapping import ColumnMapping
 from apps.usage.core.import_values import TIMESTAMP_FORMATS
 from apps.usage.import_rejects import rejects_as_csv

@@ -165,10 +165,6 @@ class ImportReport:
     answer: str
 
 
-def in_a_sentence(detail: str) -> str:
-    return f"{capitalised(detail)}."
-
-
 def read_report(
     tenant: TenantInfo, opened: int | None, now: datetime, chosen: ColumnMapping | None = None
 ) -> ImportReport:

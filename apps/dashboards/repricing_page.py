@@ -11,7 +11,6 @@ from apps.dashboards.page import PageRequest, changing, page
 from apps.dashboards.pricing_form import read_day
 from apps.dashboards.repricing_reading import (
     RepricingReport,
-    in_a_sentence,
     last_days_of_months,
     read_report,
 )
@@ -23,19 +22,19 @@ from apps.dashboards.run_requests import (
     PATIENCE,
     POLL_SECONDS,
     asked_query,
-    posted_run_id,
     posted_text,
     read_asked,
     read_number,
+    start_posted_run,
+    undo_posted_run,
 )
+from apps.dashboards.sentences import in_a_sentence
 from apps.pricing.selectors import current_rate_book
 from apps.tenants.selectors import get_tenant
 from apps.usage.repricing import (
     RepricingRefusedError,
     RepricingScope,
     close_books,
-    start_repricing,
-    undo_repricing,
 )
 from apps.usage.repricing_requests import RequestAnswer, as_wanted, read_answer
 from apps.usage.tasks import draft_repricing
@@ -70,37 +69,12 @@ def ask_dry_run(request: PageRequest) -> HttpResponse:
 
 @changing
 def start_run(request: PageRequest) -> HttpResponse:
-    """Lets a draft run, or a failed run go on."""
-    repricing_id = posted_run_id(request, "repricing_id")
-    try:
-        start_repricing(
-            request.tenant.id,
-            repricing_id,
-            actor=request.user.get_username(),
-            now=request.now,
-            include_closed="include_closed" in request.POST,
-        )
-    except RepricingRefusedError as refused:
-        return _refused(request, repricing_id, "start", refused)
-    return _answer(request, opened=repricing_id)
+    return start_posted_run(request, _answer)
 
 
 @changing
 def undo_run(request: PageRequest) -> HttpResponse:
-    repricing_id = posted_run_id(request, "repricing_id")
-    reason = posted_text(request, "reason", MAX_REASON_LENGTH)
-    try:
-        undo = undo_repricing(
-            request.tenant.id,
-            repricing_id,
-            reason=reason,
-            actor=request.user.get_username(),
-            now=request.now,
-            include_closed="include_closed" in request.POST,
-        )
-    except RepricingRefusedError as refused:
-        return _refused(request, repricing_id, "undo", refused, reason=reason)
-    return _answer(request, opened=undo.id)
+    return undo_posted_run(request, _answer)
 
 
 @changing
@@ -139,21 +113,6 @@ def set_books(request: PageRequest) -> HttpResponse:
     if day is not None:
         said = f"The books are closed through {day.day} {day:%B %Y}."
     return _answer(request, said=said)
-
-
-def _refused(
-    request: PageRequest, repricing_id: int, what: str, refused: RepricingRefusedError, **more: Any
-) -> HttpResponse:
-    """The run's own card again, with the sentence at the button or at the field."""
-    error = in_a_sentence(refused.detail)
-    at: dict[str, Any] = {
-        "run_error": error,
-        "run_error_at": what,
-        "run_error_field": refused.field or "",
-    }
-    return _answer(
-        request, status=422, opened=repricing_id, run_error_of=repricing_id, **at, **more
-    )
 
 
 def _answer(

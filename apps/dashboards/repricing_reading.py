@@ -8,7 +8,6 @@ from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
 from apps.dashboards.pricing_words import day_words, moment_words
-from apps.dashboards.sentences import capitalised
 from apps.dashboards.templatetags.figures_of_speech import count, signed_usd, usd_exact
 from apps.tenants.selectors import TenantInfo
 from apps.usage.core.repricing import changed_months, closed_among
@@ -68,20 +67,17 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
-class RunRow:
-    """One repricing. `changed` and `difference` are the dry run's until it runs."""
+class Run:
+    """One run of corrections. `changed` is the dry run's until it runs."""
 
     info: RepricingInfo
     state: str
     span: str
-    narrowed: str
     made_at: str
     finished_at: str
     changed: int
-    difference: Difference
     progress: Decimal | None
     closed_months: str
-    preview: Preview | None
 
     @property
     def can_start(self) -> bool:
@@ -95,6 +91,15 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRow(Run):
+    """One repricing. `difference` is the dry run's until it runs."""
+
+    narrowed: str
+    difference: Difference
+    preview: Preview | None
+
+
+@dataclass(frozen=True, slots=True)
 class RepricingReport:
     """All of the page but its forms."""
 
@@ -104,11 +109,6 @@ class RepricingReport:
     answer: str
     closed_through: str
     closed_through_day: date | None
-
-
-def in_a_sentence(detail: str) -> str:
-    """A refusal as the service words it, with its capital and its full stop."""
-    return f"{capitalised(detail)}."
 
 
 def read_report(tenant: TenantInfo, opened: int | None) -> RepricingReport:

@@ -51,6 +51,11 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def in_a_sentence(detail: str) -> str:
+    """A refusal as the service words it, with its capital and its full stop."""
+    return f"{capitalised(detail)}."
+
+
 def listed(names: Sequence[str]) -> str:
     """a, b and c"""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

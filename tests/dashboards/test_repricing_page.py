@@ -74,17 +74,17 @@ def test_a_price_is_corrected_and_taken_back_through_the_page(
     assert "acme 3 +0.00600" in words(shown)
     assert "every 2s" not in shown
 
-    started = client.post("/repricing/start", {"repricing_id": run.id}, headers=HX).content.decode()
+    started = client.post("/repricing/start", {"run_id": run.id}, headers=HX).content.decode()
     assert "running" in words(started)
     assert "Make the dry run" not in started
     continue_repricing(tenant.id, now=datetime.now(UTC), seconds=5)
     done = poll(client, started)
     assert "Why take it back" in words(done)
 
-    refused = client.post("/repricing/undo", {"repricing_id": run.id, "reason": " "})
+    refused = client.post("/repricing/undo", {"run_id": run.id, "reason": " "})
     assert refused.status_code == 422
     assert "Say why: the reason stands in the audit trail." in words(refused.content.decode())
-    client.post("/repricing/undo", {"repricing_id": run.id, "reason": "wrong contract"})
+    client.post("/repricing/undo", {"run_id": run.id, "reason": "wrong contract"})
     continue_repricing(tenant.id, now=datetime.now(UTC), seconds=5)
     assert [one.status for one in runs(tenant)] == ["done", "undone"]
     assert "undo of" in words(read(client, "/repricing"))
@@ -151,11 +151,11 @@ def test_closed_months_change_only_when_ticked(
     client = sign_in("owner")
     close_books(tenant.id, month_end, actor="a", reason="audit", now=datetime.now(UTC))
     assert "change closed months too" in words(read(client, "/repricing"))
-    refused = client.post("/repricing/start", {"repricing_id": run.id})
+    refused = client.post("/repricing/start", {"run_id": run.id})
     assert refused.status_code == 422
     assert "The books are closed for" in words(refused.content.decode())
     assert runs(tenant)[0].status == "draft"
-    client.post("/repricing/start", {"repricing_id": run.id, "include_closed": "on"})
+    client.post("/repricing/start", {"run_id": run.id, "include_closed": "on"})
     assert runs(tenant)[0].status == "running"
 
 
@@ -200,9 +200,9 @@ def test_another_tenants_run_is_not_there(
     run = reprice(priced_late)
     client = sign_in("owner", make_tenant().id)
     assert "rate agreed" not in read(client, f"/repricing?open={run.id}")
-    refused = client.post("/repricing/undo", {"repricing_id": run.id, "reason": "mine now"})
+    refused = client.post("/repricing/undo", {"run_id": run.id, "reason": "mine now"})
     assert f"There is no repricing {run.id}." in words(refused.content.decode())
-    assert client.post("/repricing/start", {"repricing_id": 2**63}).status_code == 404
+    assert client.post("/repricing/start", {"run_id": 2**63}).status_code == 404
 
 
 def test_a_dry_run_that_changes_nothing_cannot_be_started(
