@@ -30,6 +30,9 @@ LOOKBACK_DAYS: Final = 30
 MAX_LISTED: Final = 100
 # What was decided is not brought up again for so long.
 SILENCE: Final = timedelta(days=30)
+# What a saving is given for.
+PROMISED: Final = timedelta(days=30)
+SECOND: Final = timedelta(seconds=1)
 FIND_SEED, REPLAY_SEED = 1, 2
 SIX: Final = Decimal("0.000001")
 
@@ -67,6 +70,14 @@ class OpportunityInfo:
     applied: Mapping[str, Any]
     realised_usd: Decimal | None
     realised_until: datetime | None
+
+    @property
+    def promised_so_far_usd(self) -> Decimal | None:
+        """What was promised for the time that was measured; None while none was."""
+        if self.decided_at is None or self.realised_until is None:
+            return None
+        measured = Decimal((self.realised_until - self.decided_at) // SECOND)
+        return self.saving_usd * measured / Decimal(PROMISED // SECOND)
 
 
 def recompute(tenant_id: int, *, now: datetime, limit: int = LIMIT) -> int:

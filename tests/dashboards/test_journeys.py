@@ -12,11 +12,14 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from apps.routing.opportunities import recompute
+from apps.routing.opportunity_actions import measure_accepted
 from apps.tenants.contracts import set_contract
 from apps.tenants.scoping import tenant_scope
-from apps.tenants.selectors import TenantInfo
+from apps.tenants.selectors import TenantInfo, get_tenant
 from apps.tenants.services import add_member, create_customer, create_department, create_user
-from tests.conftest import native_event, roll_up
+from tests.conftest import Key, native_event, roll_up
+from tests.insights.spend_history import HOUR, OPUS, request_at, spend
 from tests.web import WebServer
 
 pytestmark = pytest.mark.browser
@@ -154,6 +157,51 @@ def test_set_a_department_budget_and_see_it_burn(
     expect(row).to_contain_text("0.000900")
     press(page, row.get_by_role("link", name="The budget of Support"))
     expect(page.get_by_role("heading", level=1)).to_contain_text("Support")
+
+
+@pytest.fixture
+def wasteful(key: Key) -> TenantInfo:
+    """A week of summaries on the dearest model; a cheap one made some, as well."""
+    start = TODAY - timedelta(days=8)
+    spend(key.identity, [e for n in range(120) for e in summaries(start + n * HOUR)])
+    recompute(key.identity.tenant_id, now=TODAY)
+    with tenant_scope(key.identity.tenant_id):
+        return get_tenant()
+
+
+def summaries(at: datetime, dear: dict[str, str] = OPUS) -> list[dict[str, Any]]:
+    models = (dear, {"provider": "openai", "model": "gpt-5-mini"}, dear)
+    return [
+        request_at(at + timedelta(minutes=n), f"s{n}", task="summarise", **model)
+        for n, model in enumerate(models)
+    ]
+
+
+def test_accept_an_opportunity(page: Page, web: WebServer, key: Key, wasteful: TenantInfo) -> None:
+    enter(page, web, wasteful)
+    press(page, rail(page, "Opportunities"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("What could be saved?")
+    press(page, page.get_by_role("button", name=re.compile("Accept ?: Move summarise work off")))
+    expect(page.get_by_role("status").first).to_contain_text("Accepted.")
+    row = page.get_by_role("region", name="Accepted opportunities").locator("tbody tr")
+    expect(row).to_have_count(1)
+    # Nothing was measured yet: that is not zero.
+    expect(row.locator("td").nth(3)).to_have_text("—")
+    press(page, page.get_by_role("link", name="Routing, Policy"))
+    in_force = page.get_by_role("region", name="Overrides").locator("tbody tr")
+    expect(in_force).to_contain_text("claude-3-opus")
+    expect(in_force).to_contain_text("Opportunity")
+    # From then on the same work runs elsewhere.
+    after = datetime.now(UTC) + timedelta(minutes=1)
+    cheap = {"provider": "openai", "model": "gpt-5-mini"}
+    spend(key.identity, summaries(after, dear=cheap))
+    measure_accepted(wasteful.id, now=after + 2 * HOUR)
+    press(page, rail(page, "Opportunities"))
+    expect(page.locator("#accepted-title")).to_contain_text("have saved 0.5")
+    promised, saved = (row.locator("td").nth(n).locator("data") for n in (2, 3))
+    assert Decimal(promised.get_attribute("value") or 0) > 0
+    # Two calls of about 0.3 USD went where one costs a hundredth.
+    assert Decimal("0.5") < Decimal(saved.get_attribute("value") or 0) < Decimal("0.7")
 
 
 def test_close_the_month(page: Page, web: WebServer, spending: TenantInfo) -> None:
