@@ -256,7 +256,8 @@ def browser(chromium: str) -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A page of a fresh session; the test fails on any console error, CSP report or failed load."""
     troubles: list[str] = []
-    context = browser.new_context()
+    # English of no country: figures as the house writes them.
+    context = browser.new_context(locale="en")
     page = context.new_page()
     page.on(
         "console", lambda message: troubles.append(message.text) if message.type == "error" else ""

@@ -1,5 +1,6 @@
 """One's own account: the password, signing out everywhere, leaving an organisation."""
 
+from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth import authenticate, logout, update_session_auth_hash
@@ -9,8 +10,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from apps.dashboards.accounts import MAX_CREDENTIAL_LENGTH, address_of, wait_words
 from apps.dashboards.page import PageRequest, page
+from apps.dashboards.periods import dated
+from apps.dashboards.templatetags.figures_of_speech import count, usd
 from apps.tenants.errors import InvalidTenantInputError
-from apps.tenants.people import change_password, sign_out_everywhere
+from apps.tenants.locales import offered_names
+from apps.tenants.people import change_password, set_locale, sign_out_everywhere
 from apps.tenants.sign_in_limits import begin_sign_in, forgive_sign_in
 
 
@@ -27,7 +31,7 @@ def posting(view: Any) -> Any:
 
 @page
 def account(request: PageRequest) -> HttpResponse:
-    return _show(request)
+    return _show(request, said=request.session.pop("said", ""))
 
 
 @sensitive_post_parameters("current", "password")
@@ -57,6 +61,20 @@ def _set_password(request: PageRequest) -> HttpResponse:
     return _show(request, said="The password is changed. Every other session of yours has ended.")
 
 
+def save_locale(request: HttpRequest) -> HttpResponse:
+    return posting(_save_locale)(request)  # type: ignore[no-any-return]
+
+
+def _save_locale(request: PageRequest) -> HttpResponse:
+    tag = request.POST.get("locale", "")[:MAX_CREDENTIAL_LENGTH]
+    try:
+        set_locale(user_id=int(request.user.pk or 0), locale=tag)
+    except InvalidTenantInputError as error:
+        return _show(request, status=422, errors={"locale": str(error)})
+    request.session["said"] = "Kept: figures are written so from now on."
+    return redirect("account")
+
+
 def end_sessions(request: HttpRequest) -> HttpResponse:
     return posting(_end_sessions)(request)  # type: ignore[no-any-return]
 
@@ -70,5 +88,11 @@ def _end_sessions(request: PageRequest) -> HttpResponse:
 
 
 def _show(request: PageRequest, *, status: int = 200, **more: Any) -> HttpResponse:
-    context = {"tenant": request.tenant, "errors": {}}
+    context: dict[str, Any] = {
+        "tenant": request.tenant,
+        "errors": {},
+        "locales": offered_names(),
+        "own_locale": getattr(request.user, "locale", ""),
+        "example": (count(1_234_567), usd(Decimal("-1234.5")), dated(request.now.date())),
+    }
     return render(request, "dashboards/account.html", context | more, status=status)

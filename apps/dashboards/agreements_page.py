@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from django.http import HttpResponse
@@ -12,7 +12,8 @@ from django.shortcuts import render
 from apps.dashboards.page import PageRequest, changing, page
 from apps.dashboards.pricing_form import read_day
 from apps.dashboards.pricing_words import day_words, meter_words
-from apps.dashboards.templatetags.figures_of_speech import usd_exact
+from apps.dashboards.templatetags.figures_of_speech import in_usd, usd_exact
+from apps.dashboards.typed_numbers import NotANumber, typed_decimal
 from apps.pricing.core.meters import BUCKETS, INPUT, OUTPUT
 from apps.pricing.core.rates import Discount
 from apps.pricing.errors import InvalidRateError, PricingError
@@ -117,12 +118,9 @@ def _number(given: dict[str, str], name: str) -> Decimal | None:
     if not given[name]:
         return None
     try:
-        number = Decimal(given[name])
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
-        raise InvalidRateError("write a number with a point, such as 12.5", field=name)
-    return number
+        return typed_decimal(given[name])
+    except NotANumber as error:
+        raise InvalidRateError(str(error), field=name) from error
 
 
 def _begins(request: PageRequest, given: dict[str, str]) -> datetime | None:
@@ -153,7 +151,7 @@ def _show(request: PageRequest, *, status: int = 200, **more: Any) -> HttpRespon
             number=rate.number,
             on="models without a price",
             meter=meter_words(rate.meter),
-            what=f"{usd_exact(rate.price_usd)} USD per million",
+            what=f"{in_usd(usd_exact(rate.price_usd))} per million",
             begins=_day(rate.effective_from, request, "always"),
             ends=_day(rate.effective_to, request, "open"),
         )
@@ -178,7 +176,7 @@ def _discount_line(discount: Discount, request: PageRequest) -> Agreement:
     off = (
         f"{discount.percent.normalize():f} % off"
         if discount.percent is not None
-        else f"{usd_exact(discount.amount_usd or Decimal(0))} USD per million off"
+        else f"{in_usd(usd_exact(discount.amount_usd or Decimal(0)))} per million off"
     )
     return Agreement(
         kind="discount",

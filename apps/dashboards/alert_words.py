@@ -7,7 +7,8 @@ from typing import Final
 from apps.alerts.core.facts import KIND_WORDS, TEST_KIND
 from apps.alerts.selectors import ChannelInfo, DeliveryInfo
 from apps.alerts.services import ChannelSettings
-from apps.dashboards.templatetags.figures_of_speech import usd
+from apps.dashboards.periods import short_day
+from apps.dashboards.templatetags.figures_of_speech import in_usd, usd
 
 CHANNEL_KINDS: Final = {
     "webhook": "Webhook",
@@ -64,7 +65,7 @@ def takes(settings: ChannelSettings) -> str:
     if settings.min_severity != "info":
         parts.append(dict(SEVERITY_CHOICES)[str(settings.min_severity)])
     if settings.min_amount_usd is not None:
-        parts.append(f"from {usd(settings.min_amount_usd)} USD")
+        parts.append(f"from {in_usd(usd(settings.min_amount_usd))}")
     return ", ".join(parts)
 
 
@@ -104,7 +105,7 @@ def state_words(info: DeliveryInfo, zone: tzinfo) -> str:
 def moment_words(moment: datetime, zone: tzinfo) -> str:
     """ "24 Nov, 08:00" in the tenant's time."""
     local = moment.astimezone(zone)
-    return f"{local.day} {local:%b, %H:%M}"
+    return f"{short_day(local.date())}, {local:%H:%M}"
 
 
 def known_kinds() -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ from apps.alerts.services import (
 from apps.dashboards import alert_words as words
 from apps.dashboards.hardware_forms import Field, Form, has_errors, read_form, with_error
 from apps.dashboards.page import PageRequest, changing, page
+from apps.dashboards.typed_numbers import as_typed
 from apps.tenants.core.access import role_allows_changes
 
 MAX_TARGET: Final = 2000
@@ -212,7 +213,7 @@ def _form(settings: ChannelSettings) -> Form:
                 "decimal",
                 "USD",
                 "what has no amount is told too",
-                "" if amount is None else f"{amount.normalize():f}",
+                "" if amount is None else as_typed(amount),
                 required=False,
             ),
             _time("quiet_from", "Quiet from", "" if begins is None else f"{begins:%H:%M}"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -14,6 +14,7 @@ from apps.dashboards.page import PageRequest, changing, usage_page
 from apps.dashboards.pricing_words import moment_words
 from apps.dashboards.sentences import Phrase
 from apps.dashboards.ticks import day_label
+from apps.dashboards.typed_numbers import NotANumber, as_typed, typed_decimal
 from apps.insights.errors import InsightsError, InvalidAnswerError, UnknownFindingError
 from apps.insights.finding_actions import (
     acknowledge_finding,
@@ -86,12 +87,9 @@ def change_settings(request: PageRequest) -> HttpResponse:
 
 def _number(text: str, field: str) -> Decimal:
     try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
-        raise InvalidAnswerError("write a number with a point, such as 1.5", field=field)
-    return number
+        return typed_decimal(text)
+    except NotANumber as error:
+        raise InvalidAnswerError(str(error), field=field) from error
 
 
 def _show_list(request: PageRequest, *, status: int = 200, **more: Any) -> HttpResponse:
@@ -110,8 +108,8 @@ def _show_list(request: PageRequest, *, status: int = 200, **more: Any) -> HttpR
             read_past_findings(since=now - RECORD), settings.sensitivity
         ),
         "given": {
-            "min_usd": f"{settings.min_usd.normalize():f}",
-            "sensitivity": f"{settings.sensitivity:g}",
+            "min_usd": as_typed(settings.min_usd),
+            "sensitivity": as_typed(Decimal(f"{settings.sensitivity:g}")),
             "guard": settings.guard,
         },
         "guards": GUARD_WORDS.items(),

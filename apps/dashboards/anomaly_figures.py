@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from apps.dashboards.templatetags.figures_of_speech import usd
+from apps.dashboards.templatetags.figures_of_speech import in_usd, usd
 from apps.dashboards.ticks import hour_axis
 from apps.insights.finding_selectors import ChartPoint
 
@@ -33,9 +33,9 @@ def finding_hours(points: Sequence[ChartPoint], zone: ZoneInfo) -> Figure:
             "meta": {"role": role},
         } | more
 
-    told = [usd(_money(p.actual_usd)) for p in points]
+    told = [in_usd(usd(_money(p.actual_usd))) for p in points]
     expected = [
-        f"{usd(_money(p.expected_usd))} USD, ordinary {usd(_money(p.low_usd))} to"
+        f"{in_usd(usd(_money(p.expected_usd)))}, ordinary {usd(_money(p.low_usd))} to"
         f" {usd(_money(p.high_usd))}"
         for p in points
     ]
@@ -45,7 +45,7 @@ def finding_hours(points: Sequence[ChartPoint], zone: ZoneInfo) -> Figure:
         line("usual", "expected", [p.expected_usd for p in points])
         | {"customdata": expected, "hovertemplate": "expected %{customdata}<extra></extra>"},
         line("today", "spent", [p.actual_usd for p in points])
-        | {"customdata": told, "hovertemplate": "<b>spent %{customdata} USD</b><extra></extra>"},
+        | {"customdata": told, "hovertemplate": "<b>spent %{customdata}</b><extra></extra>"},
         line("bad-hour", "bad", [p.actual_usd if p.is_bad else None for p in points])
         | {"mode": "markers"},
     ]

@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from apps.dashboards.periods import short_day
 from apps.dashboards.sentences import Answer, Phrase
-from apps.dashboards.templatetags.figures_of_speech import usd_short
-from apps.dashboards.ticks import short_day
+from apps.dashboards.templatetags.figures_of_speech import in_usd, usd_short
 from apps.insights.core.finding_words import Names, finding_title, series_words
 from apps.insights.finding_selectors import (
     CausePart,
@@ -152,7 +152,7 @@ def list_answer(waiting: Sequence[FindingInfo], watched: str) -> Answer:
     count = "1 finding waits" if len(waiting) == 1 else f"{len(waiting)} findings wait"
     return (
         Phrase(f"{count} for an answer", strong=True),
-        Phrase(f": {usd_short(over)} USD more than expected, in all. {watched}"),
+        Phrase(f": {in_usd(usd_short(over))} more than expected, in all. {watched}"),
     )
 
 
@@ -172,7 +172,7 @@ def chart_title(info: FindingInfo, zone: ZoneInfo) -> str:
         f"{last:%H:%M}" if last.date() == first.date() else f"{short_day(last.date())} {last:%H:%M}"
     )
     return (
-        f"{usd_short(info.actual_usd)} USD instead of {usd_short(info.expected_usd)}"
+        f"{in_usd(usd_short(info.actual_usd))} instead of {usd_short(info.expected_usd)}"
         f" between {short_day(first.date())} {first:%H:%M} and {end}"
     )
 
@@ -232,7 +232,7 @@ def waiting_sentence(count: int, over_usd: Decimal) -> str:
     if not count:
         return ""
     findings = "1 anomaly waits" if count == 1 else f"{count} anomalies wait"
-    return f"{findings} for an answer: {usd_short(over_usd)} USD more than expected."
+    return f"{findings} for an answer: {in_usd(usd_short(over_usd))} more than expected."
 
 
 def sensitivity_rows(past: Sequence[PastFinding], now: float) -> list[SensitivityRow]:

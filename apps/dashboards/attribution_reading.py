@@ -18,7 +18,7 @@ from apps.dashboards.repricing_reading import (
     span_words,
 )
 from apps.dashboards.sentences import Answer, Phrase
-from apps.dashboards.templatetags.figures_of_speech import count, percent, usd_short
+from apps.dashboards.templatetags.figures_of_speech import count, in_usd, percent, usd_short
 from apps.tenants.selectors import TenantInfo, list_api_keys
 from apps.usage.attribution import RuleInfo, list_rules
 from apps.usage.core.attribution import KEY, TAG_PREFIX, TARGETS, Target
@@ -158,7 +158,9 @@ def match_words(match: RuleMatch, *, days: int) -> str:
             " The past can be assigned by what is known of it."
         )
     requests = _requests(match.requests)
-    sentence = f"Would match {requests}, {usd_short(match.cost_usd)} USD of the last {days} days"
+    sentence = (
+        f"Would match {requests}, {in_usd(usd_short(match.cost_usd))} of the last {days} days"
+    )
     if match.examined is None:
         return f"{sentence}."
     return f"{sentence}; tried on the newest {count(match.examined)} alone."
@@ -293,6 +295,6 @@ def _answer(found: Unattributed) -> Answer:
         )
     share = f", {percent(found.share)} of the spend" if found.share else ""
     return (
-        Phrase(f"{usd_short(found.cost_usd)} USD{share}", strong=True),
+        Phrase(f"{in_usd(usd_short(found.cost_usd))}{share}", strong=True),
         Phrase(f" of the last 30 days names no {found.target}: {_requests(found.requests)}."),
     )

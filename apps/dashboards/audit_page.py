@@ -14,7 +14,7 @@ from django.urls import reverse
 from apps.budgets.core.department_csv import write_csv
 from apps.dashboards import audit_words as words
 from apps.dashboards.page import PageRequest, page
-from apps.dashboards.periods import local_midnight
+from apps.dashboards.periods import dated, local_midnight
 from apps.dashboards.run_requests import as_number
 from apps.tenants.audit import AuditFilter, AuditRow, read_audit, walk_audit
 from apps.tenants.selectors import list_members
@@ -92,7 +92,7 @@ def _line(row: AuditRow, request: PageRequest) -> AuditLine:
     local = row.at.astimezone(request.tenant.zone)
     return AuditLine(
         row=row,
-        when=f"{local.day} {local:%b %Y, %H:%M}",
+        when=f"{dated(local)}, {local:%H:%M}",
         what=words.sentence(row),
         about=words.kind_of(row.action),
         changes=words.changes(row),

@@ -14,7 +14,8 @@ from apps.budgets.status import BudgetStatus
 from apps.dashboards.budget_words import bare, figure
 from apps.dashboards.figures import Figure
 from apps.dashboards.forecast_figures import Expected, band_to_come
-from apps.dashboards.ticks import day_axis, short_day
+from apps.dashboards.periods import short_day
+from apps.dashboards.ticks import day_axis
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from apps.budgets.core.periods import PeriodKind
 from apps.budgets.errors import InvalidBudgetInput
 from apps.budgets.services import BudgetTermsInput
 from apps.dashboards.budget_words import LIMIT_CHOICES, SCOPE_WORDS
-from apps.pricing.core.money import plain_decimal
+from apps.dashboards.templatetags.figures_of_speech import localised
+from apps.dashboards.typed_numbers import NotANumber, as_typed, typed_decimal, typed_list
 
 LONGEST: Final = 500
 NUMBER: Final = re.compile(r"-?([0-9]{1,3}(,[0-9]{3})+|[0-9]{1,30})(\.[0-9]{1,12})?")
@@ -77,7 +78,7 @@ def new_fields(given: Given, errors: Given, names: Given) -> list[Field]:
 def change_fields(terms: BudgetTerms, amount: Decimal, given: Given, errors: Given) -> list[Field]:
     """The form of a change, with what stands now."""
     fields = [
-        Field("amount", "Amount", "number", value=plain_decimal(amount), required=True),
+        Field("amount", "Amount", "number", value=as_typed(amount), required=True),
         Field("reason", "Why", hint="stands in its history"),
         Field(
             "on_limit",
@@ -145,15 +146,16 @@ def read_on_limit(given: Given) -> OnLimit:
 
 def read_number(given: Given, name: str) -> Decimal:
     """A plain number, thousands apart if one likes: 1200, 1,200.50, 99.5."""
-    text = re.sub(r"[\s\u202f]", "", given.get(name, ""))
-    if not NUMBER.fullmatch(text):
-        raise InvalidBudgetInput("Give a number, such as 1200 or 99.50.", field=name)
-    return Decimal(text.replace(",", ""))
+    try:
+        return typed_decimal(given.get(name, ""))
+    except NotANumber:
+        example = f"Give a number, such as 1200 or {localised('99.50')}."
+        raise InvalidBudgetInput(example, field=name) from None
 
 
 def read_percents(given: Given, name: str) -> list[Decimal]:
     """Percentages with commas or spaces between."""
-    parts = given.get(name, "").replace("%", " ").replace(";", ",").replace(",", " ").split()
+    parts = typed_list(given.get(name, "").replace("%", " "))
     return [read_number({name: part}, name) for part in parts[:20]]
 
 
@@ -197,7 +199,7 @@ def _chosen(given: Given, name: str, choices: tuple[tuple[str, str], ...]) -> st
 
 
 def _percents(values: tuple[Decimal, ...]) -> str:
-    return ", ".join(plain_decimal(value) for value in values)
+    return ", ".join(as_typed(value) for value in values)
 
 
 def _filled(fields: list[Field], given: Given, errors: Given, hints: Given) -> list[Field]:

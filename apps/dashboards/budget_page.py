@@ -38,6 +38,7 @@ from apps.dashboards.budget_words import (
 )
 from apps.dashboards.budgets_page import budget_rows, budget_tabs
 from apps.dashboards.page import PageRequest, changing, page, render_live
+from apps.dashboards.templatetags.figures_of_speech import in_percent, localised
 from apps.pricing.core.money import plain_decimal
 from apps.tenants.scoping import tenant_scope
 
@@ -203,7 +204,10 @@ def _thresholds(request: PageRequest, status: BudgetStatus) -> list[ThresholdLin
         ("projected", "projected", terms.projected_thresholds),
     ):
         lines += [
-            ThresholdLine(f"{plain_decimal(percent)}% {words}", told.get((basis, percent), ""))
+            ThresholdLine(
+                f"{in_percent(localised(plain_decimal(percent)))} {words}",
+                told.get((basis, percent), ""),
+            )
             for percent in thresholds
         ]
     return lines

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from apps.budgets.core.amounts import Unit
 from apps.budgets.core.pace import Health
 from apps.budgets.status import BudgetStatus
+from apps.dashboards.periods import dated, short_day
 from apps.dashboards.sentences import Answer, Phrase, capitalised, listed
 from apps.dashboards.templatetags.figures_of_speech import (
     count_short,
@@ -20,7 +21,6 @@ from apps.dashboards.templatetags.figures_of_speech import (
     times,
     usd_short,
 )
-from apps.dashboards.ticks import short_day
 from apps.pricing.core.money import plain_decimal
 
 UNIT_WORDS: Final[Mapping[Unit, str]] = {"usd": "USD", "tokens": "tokens", "requests": "requests"}
@@ -192,16 +192,16 @@ def change_words(action: str, before: object, after: object, unit: Unit) -> str:
 def day_and_time(moment: datetime, zone: ZoneInfo) -> str:
     """A moment as the tenant's people say it: 3 Nov 2026, 14:05."""
     local = moment.astimezone(zone)
-    return f"{short_day(local.date())} {local.year}, {local:%H:%M}"
+    return f"{dated(local.date())}, {local:%H:%M}"
 
 
 def day_of(moment: datetime, zone: ZoneInfo) -> str:
     local = moment.astimezone(zone).date()
-    return f"{short_day(local)} {local.year}"
+    return dated(local)
 
 
 def month_words(first_day: date) -> str:
-    return f"{short_day(first_day)} {first_day.year}"
+    return dated(first_day)
 
 
 def _plainly(value: object) -> str:

@@ -30,7 +30,7 @@ from apps.dashboards.budget_words import (
 )
 from apps.dashboards.page import PageRequest, changing, page, render_live
 from apps.dashboards.page_state import Chip
-from apps.dashboards.ticks import short_day
+from apps.dashboards.periods import short_day
 from apps.tenants.selectors import list_customers, list_departments
 
 DRAWN: Final = 4

@@ -7,7 +7,13 @@ from typing import Final
 
 from apps.dashboards.pricing_words import meter_words, price_words
 from apps.dashboards.sentences import Answer, Phrase, listed
-from apps.dashboards.templatetags.figures_of_speech import change, count, usd_exact, usd_short
+from apps.dashboards.templatetags.figures_of_speech import (
+    change,
+    count,
+    in_usd,
+    usd_exact,
+    usd_short,
+)
 from apps.pricing.core.meters import REQUESTS
 from apps.pricing.core.rating import ChargeLine
 from apps.usage.charge_moves import Move
@@ -42,7 +48,7 @@ def charges_answer(listed_: Listed) -> Answer:
     noun = "charge comes" if len(charges) == 1 else f"{count(len(charges))} {newest}{which}charges"
     verb = "" if len(charges) == 1 else " come"
     lead = f"The {which if len(charges) == 1 else ''}{noun}{verb} to "
-    phrases = [Phrase(lead), Phrase(f"{usd_short(whole)} USD", strong=True)]
+    phrases = [Phrase(lead), Phrase(f"{in_usd(usd_short(whole))}", strong=True)]
     unpriced = len(charges) - len(priced)
     phrases.append(Phrase(f"; {count(unpriced)} without a price." if unpriced else "."))
     return (*phrases, *_dearest(priced, whole))
@@ -62,7 +68,7 @@ def charge_question(charge: Charge) -> str:
         return "Why has this request no price?"
     if charge.cost_usd == 0:
         return "Why did this request cost nothing?"
-    return f"Why did this request cost {usd_exact(charge.cost_usd)} USD?"
+    return f"Why did this request cost {in_usd(usd_exact(charge.cost_usd))}?"
 
 
 def charge_answer(explained: Explanation) -> Answer:
@@ -73,7 +79,7 @@ def charge_answer(explained: Explanation) -> Answer:
     whose = BY_WHOM.get(explained.price_source, "")
     return (
         *_sum(explained.lines),
-        Phrase(f"{usd_exact(charge.first_cost_usd)} USD", strong=True),
+        Phrase(f"{in_usd(usd_exact(charge.first_cost_usd))}", strong=True),
         Phrase(f", {whose}." if whose else "."),
         *_adjusted(explained),
         *_reported(charge),
@@ -106,7 +112,7 @@ def _adjusted(explained: Explanation) -> list[Phrase]:
         return []
     times = len(explained.adjustments)
     how = "Repriced once" if times == 1 else f"Repriced {times} times"
-    return [Phrase(f" {how} since: it is now {usd_exact(explained.charge.cost_usd)} USD.")]
+    return [Phrase(f" {how} since: it is now {in_usd(usd_exact(explained.charge.cost_usd))}.")]
 
 
 def _reported(charge: Charge) -> list[Phrase]:
@@ -117,7 +123,7 @@ def _reported(charge: Charge) -> list[Phrase]:
         return [Phrase(" The router reported the same.")]
     than = "more" if difference > 0 else "less"
     ratio = f" ({change(difference / charge.cost_usd)})" if charge.cost_usd else ""
-    return [Phrase(f" The router reported {usd_exact(abs(difference))} USD {than}{ratio}.")]
+    return [Phrase(f" The router reported {in_usd(usd_exact(abs(difference)))} {than}{ratio}.")]
 
 
 def recomputed_words(explained: Explanation) -> str:
@@ -126,7 +132,7 @@ def recomputed_words(explained: Explanation) -> str:
         return "nothing prices it by the rates of its revision"
     if explained.reproduced:
         return "recomputed: same digits"
-    return f"recomputed: {usd_exact(explained.again_usd)} USD, other digits than were recorded"
+    return f"recomputed: {in_usd(usd_exact(explained.again_usd))}, other digits than were recorded"
 
 
 def _sentence(reason: str) -> str:

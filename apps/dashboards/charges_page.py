@@ -15,6 +15,7 @@ from apps.dashboards.charge_filter import MAX_LENGTH, ChargeFilter, read_charge_
 from apps.dashboards.page import PageRequest, page, usage_page
 from apps.dashboards.reading import Names
 from apps.dashboards.sentences import Phrase
+from apps.dashboards.templatetags.figures_of_speech import in_percent, localised
 from apps.pricing.core.rates import Discount
 from apps.pricing.core.rating import ChargeLine
 from apps.pricing.rate_history import Recording, read_recordings
@@ -219,7 +220,11 @@ def _lines(explained: Explanation, zone: ZoneInfo) -> list[Line]:
 
 
 def _percent(discount: Discount) -> str:
-    return f", {discount.percent.normalize():f}%" if discount.percent is not None else ""
+    return (
+        f", {in_percent(localised(f'{discount.percent.normalize():f}'))}"
+        if discount.percent is not None
+        else ""
+    )
 
 
 def _validity(in_force: RateInfo | Discount | None, zone: ZoneInfo) -> str:

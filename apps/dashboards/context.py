@@ -6,6 +6,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
+from apps.dashboards.conventions import conventions
 from apps.tenants.core.access import role_allows_changes
 
 # Only pages that exist: a name in a rail is a promise.
@@ -166,5 +167,6 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
         "other_memberships": [
             other for other in getattr(request, "memberships", []) if other != membership
         ],
+        "as_read": conventions(),
         "can_change": bool(membership and role_allows_changes(membership.role)),
     }

@@ -10,7 +10,7 @@ from apps.dashboards.policy_words import money
 from apps.dashboards.pricing_words import moment_words
 from apps.dashboards.reading import Names
 from apps.dashboards.sentences import Answer, Phrase
-from apps.dashboards.templatetags.figures_of_speech import count, percent, usd
+from apps.dashboards.templatetags.figures_of_speech import count, in_usd, percent, usd
 from apps.routing.selectors import DecisionInfo, EstimateQuality, Flow
 
 NOWHERE: Final = "nowhere: refused"
@@ -107,7 +107,7 @@ def _error_words(estimates: Sequence[EstimateQuality]) -> tuple[Phrase, ...]:
     return (
         Phrase("They were billed "),
         Phrase(f"{percent(abs(off))} {way} than estimated", strong=True),
-        Phrase(f": {usd(billed)} USD for {usd(told)}."),
+        Phrase(f": {in_usd(usd(billed))} for {usd(told)}."),
     )
 
 
@@ -130,7 +130,7 @@ def estimates_title(estimates: Sequence[EstimateQuality]) -> str:
     off = worst.actual_usd - worst.estimated_usd
     if abs(off) < Decimal("0.005"):
         return "Every backend was billed as estimated"
-    return f"{worst.backend} was billed {usd(abs(off))} USD {'more' if off > 0 else 'less'}"
+    return f"{worst.backend} was billed {in_usd(usd(abs(off)))} {'more' if off > 0 else 'less'}"
 
 
 def alternative_lines(info: DecisionInfo) -> list[Mapping[str, Any]]:

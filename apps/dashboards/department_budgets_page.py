@@ -30,7 +30,8 @@ from apps.dashboards.budget_words import LIMIT_CHOICES, LIMIT_WORDS
 from apps.dashboards.budgets_page import budget_tabs
 from apps.dashboards.page import PageRequest, changing, page
 from apps.dashboards.sentences import Answer, Phrase
-from apps.dashboards.templatetags.figures_of_speech import money_short, usd_short
+from apps.dashboards.templatetags.figures_of_speech import in_usd, money_short, usd_short
+from apps.dashboards.typed_numbers import as_typed
 from apps.pricing.core.money import plain_decimal
 
 CSV_COLUMNS: Final = (
@@ -203,7 +204,7 @@ def _line(
 ) -> DepartmentLine:
     number, expected, amount = row.department.id, row.expected, row.amount_usd
     standing = (
-        plain_decimal(amount) if amount is not None else "",
+        as_typed(amount) if amount is not None else "",
         row.budget.on_limit if row.budget else "notify",
     )
     shown_amount, on_limit = typed.get(number, standing)
@@ -243,7 +244,7 @@ def _answer(rows: list[DepartmentRow]) -> Answer:
     top = [row for row in with_budget if row.depth == 0 and row.amount_usd is not None]
     whole = sum((row.amount_usd or Decimal(0) for row in top), Decimal(0))
     if top:
-        parts.append(Phrase(f", {usd_short(whole)} USD at the top of the tree"))
+        parts.append(Phrase(f", {in_usd(usd_short(whole))} at the top of the tree"))
     parts.append(Phrase("."))
     if short:
         verb = "is" if len(short) == 1 else "are"
@@ -256,7 +257,7 @@ def _plan_lines(plan: DepartmentPlan) -> list[PlanLine]:
     lines = []
     for change in plan.changes:
         before = f"{usd_short(change.before)} → " if change.before is not None else "new: "
-        words = f"{before}{usd_short(change.after)} USD"
+        words = f"{before}{in_usd(usd_short(change.after))}"
         if change.on_limit != change.on_limit_before:
             words += f", at the limit it {LIMIT_WORDS[change.on_limit]}"
         is_news = change.what != "same"

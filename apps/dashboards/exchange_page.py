@@ -1,7 +1,7 @@
 """Exchange rates: what one USD was worth, day by day; entering and importing them."""
 
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from django.core.files.uploadedfile import UploadedFile
@@ -10,7 +10,9 @@ from django.shortcuts import render
 
 from apps.dashboards.organisation_page import organisation_tabs
 from apps.dashboards.page import PageRequest, changing, page
+from apps.dashboards.periods import dated
 from apps.dashboards.run_requests import posted_text
+from apps.dashboards.typed_numbers import NotANumber, typed_decimal
 from apps.tenants.core.exchange import MAX_AGE, USD, read_rates_csv
 from apps.tenants.errors import InvalidTenantInputError
 from apps.tenants.exchange import import_rates, list_rates, set_rate
@@ -92,7 +94,7 @@ def _answer(currency: str, newest: date | None) -> str:
         return "Reports are in USD, as usage is priced: no rate is needed."
     if newest is None:
         return f"Nobody said yet what a dollar is in {currency}: figures stay in USD."
-    return f"The newest rate of {currency} is of {newest.day} {newest:%b %Y}."
+    return f"The newest rate of {currency} is of {dated(newest)}."
 
 
 def _day(text: str) -> date:
@@ -106,9 +108,9 @@ def _day(text: str) -> date:
 
 def _number(text: str) -> Decimal:
     try:
-        return Decimal(text.replace(",", "."))
-    except InvalidOperation as error:
-        raise InvalidTenantInputError("this is not a number", field="per_usd") from error
+        return typed_decimal(text)
+    except NotANumber as error:
+        raise InvalidTenantInputError(str(error), field="per_usd") from error
 
 
 def _sentence(text: str) -> str:

@@ -19,6 +19,7 @@ from apps.dashboards.periods import Period, end_of_day
 from apps.dashboards.reading import Names, read_before, read_period
 from apps.dashboards.sentences import Answer
 from apps.dashboards.services import keep_positions
+from apps.dashboards.templatetags.figures_of_speech import count
 from apps.dashboards.ticks import Axis, day_axis, hour_axis, month_axis, week_axis
 from apps.pricing.core.money import EXACT
 from apps.usage.selectors import Dimension, Interval, SpendQuery, SpendRow, read_spend
@@ -148,7 +149,7 @@ def read_explorer(state: ExplorerState, zone: ZoneInfo, now: datetime) -> Explor
     listed = made[: state.top] if len(made) > state.top + 1 else made
     drawn = _with_series(state, listed, _local_keys(rows, group_by))
     whole = _summed(state, "all", made)
-    rest = _summed(state, f"{len(made) - len(listed):,} more", made[len(listed) :])
+    rest = _summed(state, f"{count(len(made) - len(listed))} more", made[len(listed) :])
     figure, legend, over_time = (
         _bars(state, drawn, rest if len(made) > len(listed) else None)
         if interval is None

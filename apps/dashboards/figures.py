@@ -18,6 +18,8 @@ from apps.dashboards.colours import Series
 from apps.dashboards.forecast_figures import Expected, band_to_come
 from apps.dashboards.templatetags.figures_of_speech import (
     count,
+    in_usd,
+    localised,
     percent,
     unit_price,
     usd,
@@ -79,8 +81,8 @@ def _total_on_hover(labels: Sequence[str], totals: Sequence[Decimal | None]) -> 
         "name": "total",
         "x": list(labels),
         "y": [_float(value) for value in totals],
-        "customdata": [usd(value) for value in totals],
-        "hovertemplate": "<b>total  %{customdata} USD</b><extra></extra>",
+        "customdata": [in_usd(usd(value)) for value in totals],
+        "hovertemplate": "<b>total  %{customdata}</b><extra></extra>",
         "meta": {"role": "total"},
     }
 
@@ -123,8 +125,8 @@ def allocation(names: Sequence[str], stacks: Sequence[Stack]) -> Figure:
             "y": rows,
             "text": [f"\u00a0{usd_short(total)}" for total in totals],
             "textposition": "middle right",
-            "customdata": [usd(total) for total in totals],
-            "hovertemplate": "<b>total  %{customdata} USD</b><extra></extra>",
+            "customdata": [in_usd(usd(total)) for total in totals],
+            "hovertemplate": "<b>total  %{customdata}</b><extra></extra>",
             "meta": {"role": "end-label"},
         }
     )
@@ -184,7 +186,7 @@ def share_pair(backends: Sequence[BackendMark]) -> Figure:
             _share_bar(n, -0.2, requests, "of requests", f"{name}: {count(line.now.requests)}")
             | {"meta": {"role": "requests"}}
         )
-        bar = _share_bar(n, 0.2, spend, "of spend", f"{name}: {usd(line.now.known_usd)} USD,")
+        bar = _share_bar(n, 0.2, spend, "of spend", f"{name}: {in_usd(usd(line.now.known_usd))},")
         if line.now.known_usd is None:
             bar |= {"text": ["no price yet"]}
         traces.append(bar | {"meta": backend.series.as_meta()})
@@ -312,7 +314,7 @@ def cost_ladder(backends: Sequence[BackendMark]) -> Figure:
                 "textposition": "middle right",
                 "cliponaxis": False,
                 "marker": {"size": [10 + 26 * math.sqrt(float(line.request_share or 0))]},
-                "hovertemplate": f"{name}: {unit_price(value)} USD per 1k tokens,"
+                "hovertemplate": f"{name}: {in_usd(unit_price(value))} per 1k tokens,"
                 f" {percent(line.request_share)} of requests<extra></extra>",
                 "meta": backend.series.as_meta(),
             }
@@ -332,7 +334,7 @@ def _log_axis(values: Sequence[Decimal]) -> dict[str, Any]:
         "type": "log",
         "range": [low - 0.2, high + 0.2],
         "tickvals": [float(tick) for tick in ticks],
-        "ticktext": [f"{tick:f}" for tick in ticks],
+        "ticktext": [localised(f"{tick:f}") for tick in ticks],
     }
 
 

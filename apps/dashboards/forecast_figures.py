@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from apps.dashboards.templatetags.figures_of_speech import percent, usd_short
+from apps.dashboards.templatetags.figures_of_speech import in_usd, percent, usd_short
 
 Figure = dict[str, Any]
 
@@ -54,7 +54,7 @@ def band_to_come(
 
 def _in_words(one: Expected) -> str:
     low, middle, high = (usd_short(value) for value in (one.p10_usd, one.p50_usd, one.p90_usd))
-    return f"{middle} USD, {low} to {high}"
+    return f"{in_usd(middle)}, {low} to {high}"
 
 
 @dataclass(frozen=True, slots=True)

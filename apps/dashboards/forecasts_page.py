@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -12,9 +12,9 @@ from django.shortcuts import render
 
 from apps.dashboards.forecast_record import tell_record
 from apps.dashboards.page import PageRequest, changing, usage_page
-from apps.dashboards.periods import local_moment
-from apps.dashboards.templatetags.figures_of_speech import usd_exact
-from apps.dashboards.ticks import short_day
+from apps.dashboards.periods import dated, local_moment
+from apps.dashboards.templatetags.figures_of_speech import in_usd, usd_exact
+from apps.dashboards.typed_numbers import NotANumber, typed_decimal
 from apps.insights.backtests import read_backtest
 from apps.insights.errors import InsightsError, InvalidPlannedEventError
 from apps.insights.selectors import PlannedEventInfo, list_planned_events
@@ -107,12 +107,9 @@ def _number(given: dict[str, str], name: str) -> Decimal | None:
     if not given[name]:
         return None
     try:
-        number = Decimal(given[name])
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
-        raise InvalidPlannedEventError("write a number with a point, such as 1.5", field=name)
-    return number
+        return typed_decimal(given[name])
+    except NotANumber as error:
+        raise InvalidPlannedEventError(str(error), field=name) from error
 
 
 def _answer(
@@ -159,12 +156,12 @@ def _line(event: PlannedEventInfo, zone: ZoneInfo, now: datetime) -> EventLine:
 
 def _when(moment: datetime, zone: ZoneInfo) -> str:
     local = moment.astimezone(zone)
-    return f"{short_day(local.date())} {local.year}, {local:%H:%M}"
+    return f"{dated(local.date())}, {local:%H:%M}"
 
 
 def _expected(event: PlannedEventInfo) -> str:
     if event.expected_multiplier is not None:
         return f"{event.expected_multiplier.normalize():f} times the usual"
     if event.expected_extra_usd is not None:
-        return f"{usd_exact(event.expected_extra_usd)} USD on top"
+        return f"{in_usd(usd_exact(event.expected_extra_usd))} on top"
     return "not known"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from apps.dashboards.colours import Series
 from apps.dashboards.figures import Figure, spread
-from apps.dashboards.templatetags.figures_of_speech import percent, unit_price
+from apps.dashboards.templatetags.figures_of_speech import in_usd, percent, unit_price
 from apps.pricing.core.breakeven import CurvePoint
 
 LABEL_GAP: Final = 0.075
@@ -90,8 +90,8 @@ def _local(local: Series, curve: Sequence[CurvePoint]) -> dict[str, Any]:
         "name": name,
         "x": [float(point.utilisation * 100) for point in curve],
         "y": [float(point.usd_per_mtok) for point in curve],
-        "customdata": [unit_price(point.usd_per_mtok) for point in curve],
-        "hovertemplate": f"{name} at %{{x:.0f}}% in use: %{{customdata}} USD per million tokens"
+        "customdata": [in_usd(unit_price(point.usd_per_mtok)) for point in curve],
+        "hovertemplate": f"{name} at %{{x:.0f}}% in use: %{{customdata}} per million tokens"
         "<extra></extra>",
         "meta": local.as_meta() | {"role": "own-curve"},
     }
@@ -105,7 +105,7 @@ def _cloud(cloud: CloudLine) -> dict[str, Any]:
         "name": name,
         "x": list(range(0, 101, 5)),
         "y": [float(cloud.usd_per_mtok)] * 21,
-        "hovertemplate": f"{name}: {price} USD per million tokens<extra></extra>",
+        "hovertemplate": f"{name}: {in_usd(price)} per million tokens<extra></extra>",
         "meta": cloud.series.as_meta() | {"role": "level"},
     }
 
@@ -134,7 +134,7 @@ def _today(local: Series, utilisation: Decimal, usd_per_mtok: Decimal) -> dict[s
         "y": [float(usd_per_mtok)],
         "text": [f"now {unit_price(usd_per_mtok)}"],
         "textposition": "top right",
-        "hovertemplate": f"{told} USD per million tokens<extra></extra>",
+        "hovertemplate": f"{in_usd(told)} per million tokens<extra></extra>",
         "meta": local.as_meta() | {"role": "now"},
     }
 

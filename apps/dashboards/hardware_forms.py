@@ -6,15 +6,15 @@ from datetime import date, time
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from apps.dashboards.templatetags.figures_of_speech import localised
+from apps.dashboards.typed_numbers import typed_decimal
+
 MAX_LENGTH: Final = 200
 Parse = Callable[[str], Any]
 
 
 def _decimal(text: str) -> Decimal:
-    value = Decimal(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)
-    if not value.is_finite():
-        raise ValueError(text)
-    return value
+    return typed_decimal(text)
 
 
 def _percent(text: str) -> Decimal:
@@ -210,7 +210,7 @@ def tariff_form(today: date) -> Form:
                 "pue",
                 "PUE",
                 "decimal",
-                value="1.3",
+                value=localised("1.3"),
                 hint="all energy of the place over the machines’",
             ),
             _from_day(today),

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from apps.dashboards.periods import month_name
-from apps.dashboards.templatetags.figures_of_speech import percent, times, unit_price, usd_short
+from apps.dashboards.templatetags.figures_of_speech import (
+    fixed,
+    in_usd,
+    percent,
+    times,
+    unit_price,
+    usd_short,
+)
 from apps.pricing.core.breakeven import BreakEven, Never, Payback
 from apps.usage.hardware_comparison import CloudComparison, LocalComparison
 from apps.usage.hardware_report import CostSummary
@@ -25,11 +32,11 @@ def hardware_answer(summaries: Sequence[tuple[str, CostSummary]]) -> str:
     if summary.allocated_usd_per_mtok is None or summary.usage_usd_per_mtok is None:
         return (
             f"{model} served nothing in the last 7 days, and its hardware cost"
-            f" {usd_short(summary.total_usd)} USD all the same."
+            f" {in_usd(usd_short(summary.total_usd))} all the same."
         )
     words = (
-        f"A million tokens of {model} cost {unit_price(summary.allocated_usd_per_mtok)} USD in the"
-        f" last 7 days, with the hardware {percent(summary.utilisation)} in use"
+        f"A million tokens of {model} cost {in_usd(unit_price(summary.allocated_usd_per_mtok))}"
+        f" in the last 7 days, with the hardware {percent(summary.utilisation)} in use"
     )
     if summary.utilisation and summary.utilisation < Decimal("0.8"):
         words += f"; {unit_price(summary.usage_usd_per_mtok)} of it is hardware time that they took"
@@ -42,7 +49,9 @@ def backend_title(model: str, summary: CostSummary) -> str:
         return model
     idle = summary.idle_usd / summary.total_usd
     if not summary.tokens.total:
-        return f"{model} stood idle: nobody used what {usd_short(summary.total_usd)} USD paid for"
+        return (
+            f"{model} stood idle: nobody used what {in_usd(usd_short(summary.total_usd))} paid for"
+        )
     if idle < Decimal("0.1"):
         return f"{model} keeps its hardware busy: {percent(1 - idle)} of what it costs is used"
     return f"{percent(idle)} of what {model}’s hardware costs goes to time that nobody used"
@@ -62,11 +71,15 @@ def _stands(one: LocalComparison) -> str:
         return f"There is no cloud model with a price to hold {one.model} against."
     price = unit_price(one.usd_per_mtok)
     if len(dearer) == len(priced):
-        return f"At {price} USD per million tokens, {one.model} is cheaper than every cloud model."
+        return (
+            f"At {in_usd(price)} per million tokens, {one.model} is cheaper than every cloud model."
+        )
     if not dearer:
-        return f"At {price} USD per million tokens, {one.model} is dearer than every cloud model."
+        return (
+            f"At {in_usd(price)} per million tokens, {one.model} is dearer than every cloud model."
+        )
     return (
-        f"At {price} USD per million tokens, {one.model} is cheaper than {len(dearer)} of"
+        f"At {in_usd(price)} per million tokens, {one.model} is cheaper than {len(dearer)} of"
         f" {len(priced)} cloud models."
     )
 
@@ -97,7 +110,7 @@ def against(usd_per_mtok: Decimal | None, cloud_usd_per_mtok: Decimal | None) ->
     if not usd_per_mtok or cloud_usd_per_mtok is None:
         return "—"
     ratio = cloud_usd_per_mtok / usd_per_mtok
-    return f"{times(ratio)} ×" if ratio >= 1 else f"{ratio:.2f} ×"
+    return f"{times(ratio)} ×" if ratio >= 1 else f"{fixed(ratio, 2)} ×"
 
 
 def break_even_words(found: BreakEven | None) -> str:

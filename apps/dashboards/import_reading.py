@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from apps.dashboards.periods import dated
 from apps.dashboards.pricing_words import moment_words
 from apps.dashboards.sentences import capitalised
-from apps.dashboards.templatetags.figures_of_speech import count, usd_exact, usd_short
+from apps.dashboards.templatetags.figures_of_speech import count, in_usd, usd_exact, usd_short
 from apps.tenants.selectors import TenantInfo
 from apps.usage.core.import_mapping import LATENCY_S, UNCACHED, ColumnMapping
 from apps.usage.core.import_preview import ImportPreview, Sums
@@ -256,11 +257,7 @@ def _period(info: ImportInfo, tenant: TenantInfo) -> str:
         return ""
     first = tenant.local_date(info.first_occurred_at)
     last = tenant.local_date(info.last_occurred_at)
-    return _day(first) if first == last else f"{_day(first)} to {_day(last)}"
-
-
-def _day(day: date) -> str:
-    return f"{day.day} {day:%b} {day.year}"
+    return dated(first) if first == last else f"{dated(first)} to {dated(last)}"
 
 
 def _span(info: ImportInfo, now: datetime) -> str:
@@ -318,4 +315,4 @@ def _answer(known: Sequence[ImportRow]) -> str:
     if done is None:
         return "A dry run says what a file would add, before anything is written."
     rows = "1 charge" if done.info.accepted == 1 else f"{count(done.info.accepted)} charges"
-    return f"{done.info.file_name} was the last: it added {rows}, {done.cost} USD."
+    return f"{done.info.file_name} was the last: it added {rows}, {in_usd(done.cost)}."

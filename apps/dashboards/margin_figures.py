@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from apps.dashboards.figures import Figure, Stack, spend_by_day
-from apps.dashboards.templatetags.figures_of_speech import signed_usd, usd
+from apps.dashboards.templatetags.figures_of_speech import in_usd, signed_usd, usd
 from apps.dashboards.ticks import day_axis
 from apps.usage.core.margins import Earnings
 
@@ -58,7 +58,7 @@ def _bars(role: str, chosen: Sequence[tuple[int, MarginBar]]) -> dict[str, Any]:
         "cliponaxis": False,
         "constraintext": "none",
         "hovertemplate": [
-            f"{escape(one.name)}: brought {usd(one.earned.revenue_usd)} USD,"
+            f"{escape(one.name)}: brought {in_usd(usd(one.earned.revenue_usd))},"
             f" cost {usd(one.earned.cost_usd)}<extra></extra>"
             for _, one in chosen
         ],

@@ -7,6 +7,7 @@ from apps.dashboards.sentences import Answer, Phrase, capitalised, listed, unpri
 from apps.dashboards.templatetags.figures_of_speech import (
     count,
     fraction,
+    in_usd,
     percent,
     unit_price,
     usd_short,
@@ -26,14 +27,14 @@ def margins_answer(
     if not customers or not whole.revenue_usd:
         return ()
     parts = [
-        Phrase(f"Customers brought {usd_short(whole.revenue_usd)} USD {in_words} and cost "),
+        Phrase(f"Customers brought {in_usd(usd_short(whole.revenue_usd))} {in_words} and cost "),
         Phrase(f"{usd_short(whole.cost_usd)} to serve", strong=True),
         *_what_stays(whole),
     ]
     losers = [(name, earned) for name, earned in customers if earned.loses]
     if losers:
         name, worst = losers[0]
-        gap = f"{usd_short(-worst.margin_usd)} USD"
+        gap = f"{in_usd(usd_short(-worst.margin_usd))}"
         if len(losers) > 1:
             parts += [
                 Phrase(f" {count(len(losers))} of them cost more than they bring", strong=True),
@@ -72,7 +73,7 @@ def margins_title(losers: Sequence[Named], of: int) -> str:
     lost = -add_up(earned for _, earned in losers).margin_usd
     return (
         f"{count(len(losers))} of {count(of)} customers cost more than they bring,"
-        f" {usd_short(lost)} USD together"
+        f" {in_usd(usd_short(lost))} together"
     )
 
 
@@ -80,7 +81,7 @@ def customer_answer(name: str, earned: Earnings, *, in_words: str) -> Answer:
     """Is one customer worth what it costs?"""
     if not earned.requests and not earned.revenue_usd:
         return (Phrase(f"{name} asked for nothing {in_words}."),)
-    cost = Phrase(f"{usd_short(earned.cost_usd)} USD", strong=True)
+    cost = Phrase(f"{in_usd(usd_short(earned.cost_usd))}", strong=True)
     if not earned.revenue_usd:
         parts = [
             Phrase(f"{name} cost "),
@@ -102,7 +103,7 @@ def customer_answer(name: str, earned: Earnings, *, in_words: str) -> Answer:
         ]
     if earned.cost_per_conversion_usd is not None:
         each = unit_price(earned.cost_per_conversion_usd)
-        parts.append(Phrase(f" A conversion cost {each} USD."))
+        parts.append(Phrase(f" A conversion cost {in_usd(each)}."))
     return (*parts, *unpriced_sentence(earned.unpriced_requests))
 
 

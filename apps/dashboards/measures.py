@@ -11,6 +11,7 @@ from typing import Final, Literal
 from apps.dashboards.breakdown import Sums
 from apps.dashboards.templatetags.figures_of_speech import (
     count,
+    in_usd,
     percent,
     short,
     unit_price,
@@ -66,7 +67,13 @@ class Measure:
         text = usd_short(value) if self.unit == "usd" else self.text(value)
         if self.unit == "count":
             text = short(value)
+        return self.with_unit(text)
+
+    def with_unit(self, text: str) -> str:
+        """A figure that was written out, with its unit."""
         words = UNIT_WORDS[self.unit]
+        if words == "USD":
+            return in_usd(text)
         return f"{text} {words}" if words else text
 
 

@@ -11,11 +11,11 @@ from apps.dashboards.breakdown import Sums, total
 from apps.dashboards.colours import LOCAL, Series, model_key
 from apps.dashboards.figures import Figure
 from apps.dashboards.model_spend import ModelLine
-from apps.dashboards.periods import Period, end_of_day
+from apps.dashboards.periods import Period, end_of_day, short_day
 from apps.dashboards.reading import Filters
 from apps.dashboards.sentences import Answer, Phrase
-from apps.dashboards.templatetags.figures_of_speech import unit_price, usd_short
-from apps.dashboards.ticks import day_axis, day_label, short_day
+from apps.dashboards.templatetags.figures_of_speech import in_usd, unit_price, usd_short
+from apps.dashboards.ticks import day_axis, day_label
 from apps.pricing.core.meters import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, INPUT, OUTPUT
 from apps.pricing.selectors import list_backends
 from apps.usage.core.cache_savings import NOTHING_LISTED, Listed
@@ -52,9 +52,9 @@ class ModelPrices:
         if not self.saved_usd:
             return ()
         if self.saved_usd < 0:
-            told = f" Caches cost {usd_short(-self.saved_usd)} USD more than they saved"
+            told = f" Caches cost {in_usd(usd_short(-self.saved_usd))} more than they saved"
         else:
-            told = f" Caches saved {usd_short(self.saved_usd)} USD"
+            told = f" Caches saved {in_usd(usd_short(self.saved_usd))}"
         return (Phrase(told, strong=True), Phrase("."))
 
 
@@ -163,8 +163,8 @@ def unit_price_figure(days: Sequence[date], found: Sequence[UnitDay], series: Se
         "name": "USD per million tokens",
         "x": list(axis.labels),
         "y": [None if value is None else float(value) for value in values],
-        "customdata": [unit_price(value) for value in values],
-        "hovertemplate": "%{customdata} USD per million tokens<extra></extra>",
+        "customdata": [in_usd(unit_price(value)) for value in values],
+        "hovertemplate": "%{customdata} per million tokens<extra></extra>",
         "meta": series.as_meta() | {"role": "unit"},
     }
     return {

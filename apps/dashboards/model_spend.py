@@ -10,10 +10,10 @@ from apps.dashboards import colours, figures, sentences
 from apps.dashboards.breakdown import Line, Sums, lines, relative_change, sum_by, total
 from apps.dashboards.colours import Series
 from apps.dashboards.forecast_figures import Expected
-from apps.dashboards.periods import Period
+from apps.dashboards.periods import Period, short_day
 from apps.dashboards.reading import Filters, read_before, read_period_by_day, row_model
 from apps.dashboards.services import keep_positions
-from apps.dashboards.ticks import day_label, short_day
+from apps.dashboards.ticks import day_label
 from apps.insights.forecasts import SpendForecast
 from apps.usage.selectors import SpendRow
 

@@ -30,7 +30,7 @@ from apps.dashboards.page_state import read_state
 from apps.dashboards.periods import Period, read_period
 from apps.dashboards.reading import Filters, read_before, read_period_by_day, row_model
 from apps.dashboards.sentences import Answer, Phrase, models_answer, unpriced_sentence
-from apps.dashboards.templatetags.figures_of_speech import percent, unit_price, usd_short
+from apps.dashboards.templatetags.figures_of_speech import in_usd, percent, unit_price, usd_short
 from apps.dashboards.views import month_forecast, on_course, page_context
 from apps.usage.core.cache_savings import Listed
 
@@ -145,8 +145,8 @@ def unit_title(days: list[UnitDay]) -> str:
     high = max(priced, key=lambda one: one.usd_per_mtok or 0)
     least, most = unit_price(low.usd_per_mtok), unit_price(high.usd_per_mtok)
     if least == most:
-        return f"A million tokens cost {least} USD throughout"
-    return f"A million tokens cost from {least} USD on {low.label} to {most} on {high.label}"
+        return f"A million tokens cost {in_usd(least)} throughout"
+    return f"A million tokens cost from {in_usd(least)} on {low.label} to {most} on {high.label}"
 
 
 def model_answer(report: ModelReport, period: Period) -> Answer:
@@ -156,11 +156,11 @@ def model_answer(report: ModelReport, period: Period) -> Answer:
         return (Phrase(f"Nothing was asked of {report.model} {period.in_words}."),)
     parts = [
         Phrase(f"{report.model} cost "),
-        Phrase(f"{usd_short(now.known_usd)} USD", strong=True),
+        Phrase(f"{in_usd(usd_short(now.known_usd))}", strong=True),
         Phrase(f" {period.in_words}, {percent(report.line.spend_share)} of all."),
     ]
     if now.usd_per_mtok is not None:
-        parts.append(Phrase(f" A million tokens cost {unit_price(now.usd_per_mtok)} USD"))
+        parts.append(Phrase(f" A million tokens cost {in_usd(unit_price(now.usd_per_mtok))}"))
         share = now.cache_read_share
         parts.append(
             Phrase(f"; {percent(share)} of its input came from a cache." if share else ".")
@@ -168,6 +168,6 @@ def model_answer(report: ModelReport, period: Period) -> Answer:
     if report.saved_usd:
         saved = "saved" if report.saved_usd > 0 else "cost"
         more = "" if report.saved_usd > 0 else " more than they saved"
-        told = f" Caches {saved} {usd_short(abs(report.saved_usd))} USD{more}"
+        told = f" Caches {saved} {in_usd(usd_short(abs(report.saved_usd)))}{more}"
         parts += [Phrase(told, strong=True), Phrase(".")]
     return (*parts, *unpriced_sentence(now.unpriced_requests))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from django.http import HttpResponse
@@ -14,9 +14,11 @@ from apps.dashboards.page import PageRequest, changing, page
 from apps.dashboards.page_state import Chip
 from apps.dashboards.run_requests import posted_text
 from apps.dashboards.setup_pages import CURRENCIES
+from apps.dashboards.typed_numbers import NotANumber, typed_decimal
 from apps.insights.public_holidays import list_countries
 from apps.tenants.contracts import list_contracts, set_contract
 from apps.tenants.errors import InvalidTenantInputError, TenantsError
+from apps.tenants.locales import offered_names
 from apps.tenants.organisation import (
     TIERS,
     add_customer,
@@ -67,7 +69,8 @@ def organisation(request: PageRequest) -> HttpResponse:
 
 @changing
 def change_organisation(request: PageRequest) -> HttpResponse:
-    given = {name: posted_text(request, name, MAX_TEXT) for name in ("name", "currency", "country")}
+    names = ("name", "currency", "country", "locale")
+    given = {name: posted_text(request, name, MAX_TEXT) for name in names}
     given["currency"] = given["currency"].upper()
     try:
         change_tenant(**given, actor=request.user.get_username(), now=request.now)
@@ -80,7 +83,13 @@ def change_organisation(request: PageRequest) -> HttpResponse:
 def _show_organisation(request: PageRequest, *, status: int = 200, **more: Any) -> HttpResponse:
     tenant = request.tenant
     context = {
-        "given": {"name": tenant.name, "currency": tenant.currency, "country": tenant.country},
+        "given": {
+            "name": tenant.name,
+            "currency": tenant.currency,
+            "country": tenant.country,
+            "locale": tenant.locale,
+        },
+        "locales": offered_names(),
         "errors": {},
         "currencies": CURRENCIES,
         "countries": list_countries(),
@@ -193,9 +202,9 @@ def _read_contract(usd: str, since: str, request: PageRequest) -> tuple[Decimal 
             error
         )
     try:
-        return (Decimal(usd.replace(",", ".")) if usd else None), starts_on
-    except InvalidOperation as error:
-        raise InvalidTenantInputError("this is not an amount in USD", field="contract") from error
+        return (typed_decimal(usd) if usd else None), starts_on
+    except NotANumber as error:
+        raise InvalidTenantInputError(str(error), field="contract") from error
 
 
 def _show_customers(request: PageRequest, *, status: int = 200, **more: Any) -> HttpResponse:

@@ -15,8 +15,10 @@ from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
+from apps.dashboards.conventions import written_as
 from apps.dashboards.onboarding import first_event_context
 from apps.tenants.core.access import role_allows_changes
+from apps.tenants.locales import Conventions, choose_conventions
 from apps.tenants.middleware import TenantRequest
 from apps.tenants.scoping import reading_once, tenant_scope
 from apps.tenants.selectors import Membership, TenantInfo, get_tenant
@@ -52,12 +54,21 @@ def page(view: PageView) -> Callable[[HttpRequest], HttpResponse]:
             reading_once() if reads_only else nullcontext(),
         ):
             request.tenant = get_tenant()
-            response = view(request)
+            with written_as(_conventions(request)):
+                response = view(request)
         # Figures of a tenant stay out of every cache, the browser's after signing out too.
         response.headers["Cache-Control"] = "private, no-store"
         return response
 
     return wrapped
+
+
+def _conventions(request: PageRequest) -> Conventions:
+    return choose_conventions(
+        own=getattr(request.user, "locale", ""),
+        header=request.headers.get("Accept-Language", ""),
+        tenant=request.tenant.locale,
+    )
 
 
 def usage_page(view: PageView) -> Callable[[HttpRequest], HttpResponse]:

@@ -13,6 +13,7 @@ from django.urls import reverse
 from apps.alerts.letters import send_letter
 from apps.dashboards.alert_words import moment_words
 from apps.dashboards.page import PageRequest, changing, page
+from apps.dashboards.periods import dated
 from apps.dashboards.run_requests import as_number
 from apps.tenants.core.access import ROLES, may_manage
 from apps.tenants.errors import TenantsError
@@ -220,7 +221,7 @@ def _invitation_line(info: InvitationInfo, request: PageRequest) -> InvitationLi
 
 def _day_words(moment: datetime, request: PageRequest) -> str:
     local = moment.astimezone(request.tenant.zone)
-    return f"{local.day} {local:%b %Y}"
+    return dated(local)
 
 
 def _email_of(user_id: int) -> str:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from apps.dashboards.conventions import conventions
+
 MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -114,6 +116,31 @@ def weekday_name(day: date) -> str:
     return WEEKDAYS[day.weekday()]
 
 
+def in_order(day: date, month: str, *, year: bool = True) -> str:
+    """A day in the order of whoever reads: 16 Nov 2026; Nov 16, 2026; 2026 Nov 16."""
+    order = conventions().day_order
+    if not year:
+        return f"{day.day} {month}" if order == "dmy" else f"{month} {day.day}"
+    if order == "mdy":
+        return f"{month} {day.day}, {day.year}"
+    return f"{day.day} {month} {day.year}" if order == "dmy" else f"{day.year} {month} {day.day}"
+
+
+def long_day(day: date) -> str:
+    """16 November 2026"""
+    return in_order(day, month_name(day))
+
+
+def dated(day: date) -> str:
+    """16 Nov 2026"""
+    return in_order(day, month_name(day)[:3])
+
+
+def short_day(day: date) -> str:
+    """16 Nov"""
+    return in_order(day, month_name(day)[:3], year=False)
+
+
 def read_period(slug: str, zone: ZoneInfo, now: datetime) -> Period:
     """The period a slug names; an unknown one is this month."""
     if slug in ROLLING_DAYS:
@@ -201,11 +228,8 @@ def chosen_period(first: date, last: date, zone: ZoneInfo, now: datetime) -> Per
 
 def _days_in_words(first: date, last: date) -> str:
     if first == last:
-        return f"on {first.day} {month_name(first)} {first.year}"
-    return (
-        f"from {first.day} {month_name(first)[:3]} {first.year}"
-        f" to {last.day} {month_name(last)[:3]} {last.year}"
-    )
+        return f"on {long_day(first)}"
+    return f"from {dated(first)} to {dated(last)}"
 
 
 def end_of_day(moment: datetime, zone: ZoneInfo) -> datetime:

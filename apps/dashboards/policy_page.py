@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from apps.dashboards.pricing_words import moment_words
 from apps.dashboards.routing_figures import worth_over_time
 from apps.dashboards.routing_tabs import routing_tabs
 from apps.dashboards.run_requests import as_number, posted_text
+from apps.dashboards.typed_numbers import NotANumber, typed_decimal
 from apps.pricing.selectors import list_backends
 from apps.routing.core.overrides import ACTIONS
 from apps.routing.core.value_model import TIERS
@@ -124,8 +125,8 @@ def _changed(
 
 def _share(text: str) -> Decimal:
     try:
-        return Decimal(text) / 100
-    except InvalidOperation as error:
+        return typed_decimal(text) / 100
+    except NotANumber as error:
         raise InvalidRoutingInput(
             "write the boost as a number of per cent, such as 20", field="boost_share"
         ) from error

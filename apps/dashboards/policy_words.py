@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from apps.dashboards.pricing_words import day_words, span_words
 from apps.dashboards.sentences import Answer, Phrase, listed
-from apps.dashboards.templatetags.figures_of_speech import percent, usd, usd_exact
+from apps.dashboards.templatetags.figures_of_speech import count, in_usd, percent, usd, usd_exact
 from apps.routing.core.building import NO_LIMIT_USD
 from apps.routing.core.overrides import Mode, Modes, Override
 from apps.routing.core.policy import Policy
@@ -181,10 +181,10 @@ def local_words(policy: Policy) -> str:
     if policy.local_requests_left >= NO_LIMIT_USD / 2:
         left = "Nobody said how many requests local backends take an hour."
     else:
-        left = f"{policy.local_requests_left:,.0f} local places are left this hour."
+        left = f"{count(int(policy.local_requests_left))} local places are left this hour."
     if policy.local_price <= 0:
         return f"{left} A local place costs a request nothing: there are enough."
-    return f"{left} A local place is worth {usd_exact(_six(policy.local_price))} USD."
+    return f"{left} A local place is worth {in_usd(usd_exact(_six(policy.local_price)))}."
 
 
 def _six(value: float) -> Decimal:

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from apps.dashboards.conventions import conventions
 from apps.dashboards.periods import local_midnight
 from apps.dashboards.pricing_words import VARIANT_WORDS, condition_words, meter_words
+from apps.dashboards.templatetags.figures_of_speech import localised
+from apps.dashboards.typed_numbers import NotANumber, decimal_mark, typed_decimal
 from apps.pricing.core.meters import BUCKETS, CACHE_WRITE, INPUT, OUTPUT, RATEABLE, REQUESTS
 from apps.pricing.core.rates import DAY_S, Kind
 from apps.pricing.errors import PricingError
@@ -193,18 +196,19 @@ def _second(text: str) -> int | None:
 
 
 def _price(text: str) -> Decimal | str:
-    """The price, or why it is none. A comma is refused: 1,5 is one and a half or fifteen."""
+    """The price, or why it is none."""
     if not text:
         return "Give the price in USD per million; 0 is free."
-    if "," in text:
-        return "Write the price with a point and no thousands sign: 1250.50"
+    marks = conventions()
+    # No thousands sign: 1,250 may be meant for one and a quarter by whoever writes otherwise.
+    if marks.group in text or ("," in text and marks.decimal == "."):
+        example = localised("1250.50", grouped=False)
+        return f"Write the price with a {decimal_mark()} and no thousands sign: {example}"
     try:
-        price = Decimal(text)
-    except InvalidOperation:
-        price = Decimal("NaN")
-    if not price.is_finite() or len(text) > LONGEST["price"]:
-        return "A price is a number such as 0.15"
-    return price
+        price = typed_decimal(text)
+    except NotANumber:
+        return f"A price is a number such as {localised('0.15')}"
+    return price if len(text) <= LONGEST["price"] else "A price has fewer digits."
 
 
 def _midnight(text: str, zone: ZoneInfo) -> datetime | str | None:

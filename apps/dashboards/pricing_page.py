@@ -31,7 +31,7 @@ from apps.dashboards.pricing_words import (
     meter_words,
     offset_words,
 )
-from apps.dashboards.templatetags.figures_of_speech import usd_exact
+from apps.dashboards.templatetags.figures_of_speech import in_usd, usd_exact
 from apps.pricing.errors import InvalidRateError, PricingError
 from apps.pricing.selectors import RateInfo, current_rate_book, list_rates
 from apps.pricing.services import add_alias, add_rate, change_rate, end_rate
@@ -137,7 +137,7 @@ def _set(request: PageRequest, wanted: WantedRate) -> str:
     actor, zone = request.user.get_username(), request.tenant.zone
     only_for = f" ({wanted.condition.words})" if wanted.condition.words else ""
     what = f"{wanted.model}: {meter_words(wanted.meter)}{only_for}"
-    price = f"{usd_exact(wanted.price_usd_per_mtok)} USD per million"
+    price = f"{in_usd(usd_exact(wanted.price_usd_per_mtok))} per million"
     old = _changeable(wanted)
     if old is not None and wanted.effective_from is not None:
         _check_kind(wanted, old)

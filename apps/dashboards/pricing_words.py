@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from apps.dashboards.periods import month_name
+from apps.dashboards.periods import dated
 from apps.dashboards.sentences import Answer, Phrase, listed
-from apps.dashboards.templatetags.figures_of_speech import count, unit_price, usd_exact
+from apps.dashboards.templatetags.figures_of_speech import count, in_usd, unit_price, usd_exact
 from apps.pricing.core.rates import DAY_S
 
 METER_WORDS: Final = {
@@ -66,14 +66,14 @@ def price_words(usd_per_million: Decimal | None) -> str:
 def day_words(moment: datetime, zone: ZoneInfo) -> str:
     """A local day; with its time where that is not midnight."""
     local = moment.astimezone(zone)
-    day = f"{local.day} {month_name(local.date())[:3]} {local.year}"
+    day = dated(local.date())
     return day if local.time() == time.min else f"{day}, {local:%H:%M}"
 
 
 def moment_words(moment: datetime, zone: ZoneInfo) -> str:
     """A local moment, to the second."""
     local = moment.astimezone(zone)
-    return f"{local.day} {month_name(local.date())[:3]} {local.year}, {local:%H:%M:%S}"
+    return f"{dated(local.date())}, {local:%H:%M:%S}"
 
 
 def span_words(begin: datetime | None, end: datetime | None, zone: ZoneInfo) -> str:
@@ -155,7 +155,7 @@ def _extremes(backends: Sequence[BackendPrice]) -> list[Phrase]:
         return []
     return [
         Phrase(" A million output tokens cost from "),
-        Phrase(f"{price_words(low.output_usd_per_mtok)} USD on {low.name}", strong=True),
+        Phrase(f"{in_usd(price_words(low.output_usd_per_mtok))} on {low.name}", strong=True),
         Phrase(" to "),
         Phrase(f"{price_words(high.output_usd_per_mtok)} on {high.name}", strong=True),
         Phrase("."),

@@ -15,7 +15,7 @@ from apps.dashboards.reading import Names, read_before, read_period_by_day
 from apps.dashboards.report_times import Frequency, closed_period, period_name
 from apps.dashboards.savings_words import opportunity_line
 from apps.dashboards.sentences import plain
-from apps.dashboards.templatetags.figures_of_speech import change, percent, usd
+from apps.dashboards.templatetags.figures_of_speech import change, in_usd, percent, usd
 from apps.dashboards.ticks import day_label
 from apps.dashboards.why import Why, read_why
 from apps.insights.finding_selectors import list_findings, read_names
@@ -114,7 +114,7 @@ class ReportContent:
         if change is not None and change:
             way = "more" if change > 0 else "less"
             moved = f", {percent(abs(change))} {way} than {self.period.before_in_words}"
-        return f"{self.tenant}: {usd(self.whole.cost_usd)} USD {self.period.in_words}{moved}"
+        return f"{self.tenant}: {in_usd(usd(self.whole.cost_usd))} {self.period.in_words}{moved}"
 
 
 def read_report(
@@ -229,7 +229,7 @@ def _findings(tenant: TenantInfo, now: datetime) -> list[Note]:
     names = read_names() if open_ones else {}
     titles = [finding_line(one, tenant.zone, now, names).title for one in open_ones]
     return [
-        Note(f"{title}: {usd(one.at_stake_usd)} USD at stake", f"/anomalies/{one.id}")
+        Note(f"{title}: {in_usd(usd(one.at_stake_usd))} at stake", f"/anomalies/{one.id}")
         for title, one in zip(titles, open_ones, strict=True)
     ]
 
@@ -237,7 +237,7 @@ def _findings(tenant: TenantInfo, now: datetime) -> list[Note]:
 def _opportunities() -> list[Note]:
     return [
         Note(
-            f"{opportunity_line(one).title}: {usd(one.saving_usd)} USD a month",
+            f"{opportunity_line(one).title}: {in_usd(usd(one.saving_usd))} a month",
             "/opportunities",
         )
         for one in list_opportunities(limit=TOLD)

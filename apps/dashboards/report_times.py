@@ -11,7 +11,9 @@ from apps.dashboards.periods import (
     WEEKDAYS,
     Period,
     days_between,
+    in_order,
     local_midnight,
+    long_day,
     month_name,
     next_month,
     previous_month,
@@ -85,8 +87,10 @@ def period_name(frequency: Frequency, first: date) -> str:
     if frequency == "monthly":
         return f"{month_name(first)} {first.year}"
     last = first + timedelta(days=6)
-    begin = f"{first.day}" if first.month == last.month else f"{first.day} {month_name(first)}"
-    return f"the week of {begin} to {last.day} {month_name(last)} {last.year}"
+    begin = in_order(first, month_name(first), year=False)
+    if first.month == last.month and begin.startswith(str(first.day)):
+        begin = str(first.day)
+    return f"the week of {begin} to {long_day(last)}"
 
 
 def _start_of(frequency: Frequency, day: date) -> date:

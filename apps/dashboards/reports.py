@@ -1,7 +1,7 @@
 """Making reports: each due one once, and tests. The alerts' outbox sends what is posted."""
 
 import logging
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 
 from django.conf import settings
@@ -9,6 +9,7 @@ from django.template.loader import render_to_string
 
 from apps.alerts.core.messages import Attachment
 from apps.alerts.letter_outbox import MAX_FILE_BYTES, LetterContent, Recipient, post_letter
+from apps.dashboards.conventions import written_as
 from apps.dashboards.report_content import ReportContent, read_report
 from apps.dashboards.report_schedules import (
     claim_due_schedule,
@@ -18,6 +19,7 @@ from apps.dashboards.report_schedules import (
     record_report,
 )
 from apps.dashboards.report_times import Frequency, last_closed
+from apps.tenants.locales import HOUSE, conventions_of
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import get_tenant
 
@@ -50,12 +52,12 @@ def make_report(tenant_id: int, schedule_id: int, *, now: datetime) -> bool:
         if due is None:
             return False
         schedule, first_day = due
-        content = read_report(get_tenant(), schedule.rhythm.frequency, first_day, now=now)
+        content, letter = make_letter(schedule.rhythm.frequency, first_day, now=now)
         record_report(schedule_id, first_day, cost_usd=content.whole.cost_usd, now=now)
         post_letter(
             key=letter_key(schedule_id, first_day),
             recipients=schedule.recipients,
-            content=write_letter(content),
+            content=letter,
             now=now,
         )
         return True
@@ -64,17 +66,27 @@ def make_report(tenant_id: int, schedule_id: int, *, now: datetime) -> bool:
 def post_test(frequency: Frequency, *, user_id: int, email: str, now: datetime) -> bool:
     """Post the report of the last closed week or month to one person of the tenant in scope; False
     where one was posted within the minute."""
-    tenant = get_tenant()
-    content = read_report(tenant, frequency, last_closed(frequency, tenant.zone, now), now=now)
+    first_day = last_closed(frequency, get_tenant().zone, now)
     return post_letter(
         key=f"report-test:{frequency}:{user_id}:{now:%Y-%m-%dT%H:%M}",
         recipients=[Recipient(email, email)],
-        content=write_letter(content),
+        content=make_letter(frequency, first_day, now=now)[1],
         now=now,
     )
 
 
-def write_letter(content: ReportContent) -> LetterContent:
+def make_letter(
+    frequency: Frequency, first_day: date, *, now: datetime
+) -> tuple[ReportContent, LetterContent]:
+    """What the tenant in scope is told of a closed week or month, in its own conventions: a letter
+    goes to several people."""
+    tenant = get_tenant()
+    with written_as(conventions_of(tenant.locale) or HOUSE):
+        content = read_report(tenant, frequency, first_day, now=now)
+        return content, _written(content)
+
+
+def _written(content: ReportContent) -> LetterContent:
     """As plain text and as HTML, with the file where it is not too large for an e-mail."""
     file = content.file.encode()
     fits = len(file) <= MAX_FILE_BYTES

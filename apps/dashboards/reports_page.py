@@ -10,7 +10,6 @@ from apps.alerts.letter_outbox import LetterDeliveryInfo
 from apps.dashboards.alert_words import STATE_WORDS, moment_words
 from apps.dashboards.page import PageRequest, changing, page
 from apps.dashboards.periods import WEEKDAYS
-from apps.dashboards.report_content import read_report
 from apps.dashboards.report_schedules import (
     ReportInfo,
     ReportScheduleError,
@@ -30,7 +29,7 @@ from apps.dashboards.report_times import (
     next_due,
     period_name,
 )
-from apps.dashboards.reports import post_test, write_letter
+from apps.dashboards.reports import make_letter, post_test
 from apps.dashboards.run_requests import posted_text
 
 FREQUENCY_WORDS: Final = {"weekly": "each week", "monthly": "each month"}
@@ -70,8 +69,7 @@ def preview(request: PageRequest) -> HttpResponse:
     """The letter of the last closed week or month, as it would arrive."""
     frequency = _frequency(request.GET.get("frequency", ""))
     first_day = last_closed(frequency, request.tenant.zone, request.now)
-    content = read_report(request.tenant, frequency, first_day, now=request.now)
-    return HttpResponse(write_letter(content).html)
+    return HttpResponse(make_letter(frequency, first_day, now=request.now)[1].html)
 
 
 @changing

@@ -8,6 +8,7 @@ from django.shortcuts import render
 from kombu.exceptions import OperationalError as NoBrokerError
 
 from apps.dashboards.page import PageRequest, changing, page
+from apps.dashboards.periods import long_day
 from apps.dashboards.pricing_form import read_day
 from apps.dashboards.repricing_reading import (
     RepricingReport,
@@ -111,7 +112,7 @@ def set_books(request: PageRequest) -> HttpResponse:
         return _answer(request, status=422, **more)
     said = "The books are open: no month is closed."
     if day is not None:
-        said = f"The books are closed through {day.day} {day:%B %Y}."
+        said = f"The books are closed through {long_day(day)}."
     return _answer(request, said=said)
 
 

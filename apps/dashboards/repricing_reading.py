@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
+from apps.dashboards.periods import long_day
 from apps.dashboards.pricing_words import day_words, moment_words
-from apps.dashboards.templatetags.figures_of_speech import count, signed_usd, usd_exact
+from apps.dashboards.templatetags.figures_of_speech import count, in_usd, signed_usd, usd_exact
 from apps.tenants.selectors import TenantInfo
 from apps.usage.core.repricing import changed_months, closed_among
 from apps.usage.repricing import (
@@ -137,7 +138,7 @@ def read_report(tenant: TenantInfo, opened: int | None) -> RepricingReport:
         opened=None if opened is None else _row(by_id[opened], by_id, tenant),
         running=running,
         answer=_answer(rows, running),
-        closed_through=f"{closed.day} {closed:%B %Y}" if closed else "",
+        closed_through=long_day(closed) if closed else "",
         closed_through_day=closed,
     )
 
@@ -266,5 +267,5 @@ def _answer(rows: Sequence[RunRow], running: RunRow | None) -> str:
     charges = "1 charge" if in_force.changed == 1 else f"{count(in_force.changed)} charges"
     return (
         f"Repricing {in_force.info.id} was the last in force: it changed {charges}"
-        f" by {in_force.difference.words} USD."
+        f" by {in_usd(in_force.difference.words)}."
     )

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from apps.dashboards.colours import OTHER_PLACE
 from apps.dashboards.figures import Figure, in_rows
-from apps.dashboards.templatetags.figures_of_speech import count, usd
+from apps.dashboards.periods import short_day
+from apps.dashboards.templatetags.figures_of_speech import count, in_usd, usd
 from apps.routing.core.policy import from_json
 from apps.routing.selectors import PolicyChangeInfo
 
@@ -43,8 +44,8 @@ def worth_over_time(rows: Sequence[PolicyChangeInfo], zone: ZoneInfo) -> Figure:
                 "x": labels,
                 "y": values,
                 "line": {"shape": "hv"},
-                "customdata": [usd(Decimal(repr(value))) for value in values],
-                "hovertemplate": f"{name}  %{{customdata}} USD<extra></extra>",
+                "customdata": [in_usd(usd(Decimal(repr(value)))) for value in values],
+                "hovertemplate": f"{name}  %{{customdata}}<extra></extra>",
                 "meta": {"role": role},
             }
         )
@@ -99,7 +100,8 @@ def _ticks(rows: Sequence[PolicyChangeInfo], zone: ZoneInfo) -> list[dict[str, A
 
 
 def _moment(at: datetime, zone: ZoneInfo) -> str:
-    return f"{at.astimezone(zone):%-d %b, %H:%M}"
+    local = at.astimezone(zone)
+    return f"{short_day(local.date())}, {local:%H:%M}"
 
 
 def advised_and_ran(rows: Sequence[tuple[str, int, int]]) -> Figure:

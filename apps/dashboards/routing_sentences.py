@@ -16,6 +16,7 @@ from apps.dashboards.sentences import (
 from apps.dashboards.templatetags.figures_of_speech import (
     count,
     fraction,
+    in_usd,
     percent,
     times,
     unit_price,
@@ -74,7 +75,7 @@ def _only(line: Line, start: str) -> Answer:
     parts = [Phrase(f"{start}{requests} went to "), Phrase(line.name, strong=True)]
     if line.now.usd_per_request is not None:
         each = "" if number == 1 else " each"
-        parts.append(Phrase(f", {unit_price(line.now.usd_per_request)} USD{each}"))
+        parts.append(Phrase(f", {in_usd(unit_price(line.now.usd_per_request))}{each}"))
     return (*parts, Phrase("."))
 
 

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any, Final
 
 from apps.dashboards.colours import OTHER_PLACE
-from apps.dashboards.templatetags.figures_of_speech import percent, usd
+from apps.dashboards.templatetags.figures_of_speech import in_usd, percent, usd
 from apps.dashboards.ticks import day_axis
 from apps.routing.hindsights import HindsightInfo
 
@@ -35,7 +35,7 @@ def savings(rows: Sequence[tuple[str, Decimal, Decimal, Decimal]]) -> Figure:
             "x": [float(mean) for _, _, mean, _ in rows],
             "y": list(range(len(rows))),
             "customdata": [
-                f"{escape(label)}: {usd(mean)} USD, {usd(low)} to {usd(high)}"
+                f"{escape(label)}: {in_usd(usd(mean))}, {usd(low)} to {usd(high)}"
                 for label, low, mean, high in rows
             ],
             "hovertemplate": "%{customdata}<extra></extra>",
@@ -72,7 +72,8 @@ def before_and_after(rows: Sequence[Mapping[str, Any]]) -> Figure:
                     "textposition": "outside",
                     "cliponaxis": False,
                     "constraintext": "none",
-                    "hovertemplate": f"{escape(row['name'])}: {money} USD {told}<extra></extra>",
+                    "hovertemplate": f"{escape(row['name'])}: {in_usd(money)} {told}"
+                    "<extra></extra>",
                     "meta": meta,
                 }
             )
@@ -123,13 +124,13 @@ def hindsight_days(rows: Sequence[HindsightInfo]) -> Figure:
             "usual",
             "best possible",
             [float(row.bound_usd) for row in ordered],
-            [f"{usd(row.bound_usd)} USD" for row in ordered],
+            [f"{in_usd(usd(row.bound_usd))}" for row in ordered],
         ),
         line(
             "today",
             "done",
             [float(row.done_usd) for row in ordered],
-            [f"{usd(row.done_usd)} USD, {percent(row.share)}" for row in ordered],
+            [f"{in_usd(usd(row.done_usd))}, {percent(row.share)}" for row in ordered],
         ),
     ]
     tiers = [{"at": [n for n, _ in tier], "text": [t for _, t in tier]} for tier in axis.tiers]

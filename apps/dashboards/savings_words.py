@@ -6,7 +6,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from apps.dashboards.sentences import Answer, Phrase, listed
-from apps.dashboards.templatetags.figures_of_speech import MINUS, count, percent, usd_short
+from apps.dashboards.templatetags.figures_of_speech import (
+    MINUS,
+    count,
+    fixed,
+    in_usd,
+    percent,
+    usd_short,
+)
 from apps.routing.hindsights import HindsightInfo
 from apps.routing.opportunities import OpportunityInfo
 
@@ -63,7 +70,7 @@ def quality_words(info: OpportunityInfo) -> str:
 def _points(value: float) -> str:
     rounded = round(value, 1)
     sign = MINUS if rounded < 0 else "+" if rounded > 0 else ""
-    return f"{sign}{abs(rounded):.1f}"
+    return f"{sign}{fixed(Decimal(repr(abs(rounded))), 1)}"
 
 
 def _move(info: OpportunityInfo) -> tuple[str, str, str]:
@@ -145,8 +152,8 @@ def _renegotiate(info: OpportunityInfo) -> tuple[str, str, str]:
     facts = info.facts
     return (
         f"Ask {facts['provider']} for {percent(Decimal(str(facts['discount'])))} off",
-        f"{usd_short(Decimal(repr(facts['spent_usd'])))} USD went there in 30 days; what they will"
-        " give is a guess",
+        f"{in_usd(usd_short(Decimal(repr(facts['spent_usd']))))} went there in 30 days; what they"
+        " will give is a guess",
         "Accept it first, then enter what is agreed on Pricing, Agreements: what it saves is"
         f" measured against the prices of that moment. {ELSEWHERE}",
     )
@@ -187,7 +194,7 @@ def opportunities_answer(lines: Sequence[Line]) -> Answer:
     total = sum((line.info.saving_usd for line in sure), Decimal(0))
     changes = "one change" if len(sure) == 1 else f"{len(sure)} changes"
     return (
-        Phrase(f"{usd_short(total)} USD", strong=True),
+        Phrase(f"{in_usd(usd_short(total))}", strong=True),
         Phrase(f" of the last 30 days, by {changes} that replays of real traffic confirm. "),
         Phrase("The largest: "),
         Phrase(_largest(sure).title, strong=True),
@@ -213,7 +220,7 @@ def accepted_title(lines: Sequence[Line]) -> str:
     if not measured:
         return "Accepted; what came of it is measured from the next hour on"
     saved = sum((info.realised_usd or Decimal(0) for info in measured), Decimal(0))
-    return f"Accepted changes have saved {usd_short(saved)} USD so far"
+    return f"Accepted changes have saved {in_usd(usd_short(saved))} so far"
 
 
 def hindsight_title(rows: Sequence[HindsightInfo]) -> str:
@@ -223,7 +230,7 @@ def hindsight_title(rows: Sequence[HindsightInfo]) -> str:
     last = rows[0]
     told = (
         f"{percent(last.share)} of the best possible value on {last.first_day.day}"
-        f" {last.first_day:%B}; {usd_short(last.left_usd)} USD left on the table"
+        f" {last.first_day:%B}; {in_usd(usd_short(last.left_usd))} left on the table"
     )
     if last.causes:
         told += f", {cause_words(last.causes[0])}"
@@ -246,7 +253,7 @@ def replay_answer(result: Mapping[str, Any]) -> Answer:
     span = f" ({usd_short(ends[0])} to {usd_short(ends[1])}) of {usd_short(whole)}"
     parts = [
         Phrase(f"It would have {verb} "),
-        Phrase(f"{usd_short(abs(saved))} USD{more}", strong=True),
+        Phrase(f"{in_usd(usd_short(abs(saved)))}{more}", strong=True),
         Phrase(span),
     ]
     if abs(saved) <= whole * SAME:
@@ -281,7 +288,7 @@ def asked_words(asked: Mapping[str, Any]) -> str:
     if new := asked.get("new_backend"):
         parts.append(f"with {new['name']}")
     if asked.get("month_usd") is not None:
-        parts.append(f"{usd_short(_money(float(asked['month_usd'])))} USD a month at most")
+        parts.append(f"{in_usd(usd_short(_money(float(asked['month_usd']))))} a month at most")
     if asked.get("local_factor") not in (None, 1, 1.0):
         parts.append(f"{float(asked['local_factor']):g} times the local places")
     return "; ".join(parts)

@@ -14,6 +14,7 @@ from apps.dashboards.templatetags.figures_of_speech import (
     change,
     count,
     fraction,
+    in_usd,
     percent,
     times,
     unit_price,
@@ -73,7 +74,7 @@ def overview_answer(
     """Where did the money go: how much, where it is heading, what changed and through whom."""
     if not spent_usd:
         return _nothing_spent(period, unpriced_requests)
-    parts = [Phrase(f"{usd_short(spent_usd)} USD", strong=True), Phrase(f" {period.in_words}")]
+    parts = [Phrase(f"{in_usd(usd_short(spent_usd))}", strong=True), Phrase(f" {period.in_words}")]
     if forecast is not None:
         parts += [Phrase(", "), *_on_course(forecast)]
     parts.append(Phrase("."))
@@ -270,14 +271,14 @@ def models_answer(lines: Sequence[Line]) -> Answer:
         only = priced[0]
         return (
             Phrase(only.name, strong=True),
-            Phrase(f" costs {unit_price(only.now.usd_per_mtok)} USD per million tokens."),
+            Phrase(f" costs {in_usd(unit_price(only.now.usd_per_mtok))} per million tokens."),
         )
     dearest = max(priced, key=lambda line: line.now.usd_per_mtok or 0)
     cheapest = min(priced, key=lambda line: line.now.usd_per_mtok or 0)
     ratio = (dearest.now.usd_per_mtok or Decimal(0)) / (cheapest.now.usd_per_mtok or Decimal(1))
     parts = [
         Phrase("A million tokens cost "),
-        Phrase(f"{unit_price(cheapest.now.usd_per_mtok)} USD on {cheapest.name}"),
+        Phrase(f"{in_usd(unit_price(cheapest.now.usd_per_mtok))} on {cheapest.name}"),
         Phrase(" and "),
         Phrase(f"{unit_price(dearest.now.usd_per_mtok)} on {dearest.name}", strong=True),
     ]
@@ -304,7 +305,7 @@ def allocation_answer(
     first = named[0]
     parts = [
         Phrase(first.name, strong=True),
-        Phrase(f" cost {usd_short(first.now.cost_usd)} USD {period.in_words}"),
+        Phrase(f" cost {in_usd(usd_short(first.now.cost_usd))} {period.in_words}"),
         Phrase(f", {percent(first.spend_share)} of all." if len(named) > 1 else "."),
     ]
     grown = most_grown(named)

@@ -28,7 +28,7 @@ from apps.dashboards.page import PageRequest, changing, page
 from apps.dashboards.page_state import Chip
 from apps.dashboards.periods import local_midnight, month_name, next_month
 from apps.dashboards.sentences import Answer, Phrase
-from apps.dashboards.templatetags.figures_of_speech import usd_short
+from apps.dashboards.templatetags.figures_of_speech import fixed, in_percent, in_usd, usd_short
 from apps.pricing.core.sharing import exact_sum
 from apps.tenants.core.exchange import Converted
 from apps.tenants.scoping import tenant_scope
@@ -275,7 +275,7 @@ def _pools(found: MonthStatements) -> list[PoolLine]:
                 line.name, PoolLine(line.name, RULE_WORDS[line.rule], line.pool_usd, [])
             )
             share = line.weight / line.whole_weight if line.whole_weight else Decimal(0)
-            pool.parts.append((one.name, f"{share * 100:.1f}%", line.cost_usd))
+            pool.parts.append((one.name, in_percent(fixed(share * 100, 1)), line.cost_usd))
     return list(pools.values())
 
 
@@ -319,7 +319,7 @@ def _rule_fields(kind: PayerKind, given: Given | None, errors: Given) -> list[Fi
 
 def _answer(found: MonthStatements) -> Answer:
     what = f"{len(found.statements)} statements charge "
-    parts = [Phrase(what), Phrase(f"{usd_short(found.total_usd)} USD", strong=True)]
+    parts = [Phrase(what), Phrase(f"{in_usd(usd_short(found.total_usd))}", strong=True)]
     changed = exact_sum(one.sums.adjustment_usd for one in found.statements)
     if changed:
         parts.append(Phrase(f", {usd_short(changed)} of it changes of closed months"))
@@ -330,7 +330,7 @@ def _answer(found: MonthStatements) -> Answer:
 
 def _statement_answer(one: StatementInfo, found: MonthStatements) -> Answer:
     parts = [
-        Phrase(f"{usd_short(one.total_usd)} USD", strong=True),
+        Phrase(f"{in_usd(usd_short(one.total_usd))}", strong=True),
         Phrase(f" charged for {_in_words(found.month)}"),
     ]
     left = one.closing_usd

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
 
-from apps.dashboards.periods import month_name, weekday_name
+from apps.dashboards.periods import month_name, short_day, weekday_name
 
 # Positions along the axis and what to write there.
 Tier = tuple[tuple[int, str], ...]
@@ -22,10 +22,6 @@ class Axis:
 
 def day_label(day: date) -> str:
     return f"{weekday_name(day)[:3]} {short_day(day)}"
-
-
-def short_day(day: date) -> str:
-    return f"{day.day} {month_name(day)[:3]}"
 
 
 def day_axis(days: Sequence[date]) -> Axis:

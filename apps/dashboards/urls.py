@@ -189,6 +189,7 @@ urlpatterns = [
     path("audit", audit_page.audit_log, name="audit-log"),
     path("account", account_page.account, name="account"),
     path("account/password", account_page.set_password, name="set-password"),
+    path("account/locale", account_page.save_locale, name="save-locale"),
     path("account/sign-out-everywhere", account_page.end_sessions, name="end-sessions"),
     path("account/leave", people_page.leave, name="leave"),
     path("setup", setup_pages.first_account, name="setup"),

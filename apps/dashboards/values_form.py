@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from apps.dashboards.templatetags.figures_of_speech import fixed
+from apps.dashboards.typed_numbers import NotANumber, as_typed, typed_decimal
 from apps.routing.core.families import family_of
 from apps.routing.core.policy import Policy
 from apps.routing.core.value_model import TIERS, ValueModel, default_value_model
@@ -176,7 +178,9 @@ def _believed(policy: Policy | None) -> dict[tuple[str, str], str]:
             policy.backends, rows, policy.table_quality[task], strict=True
         ):
             if abs(level - table) >= 0.005:
-                found[backend.name, task] = f"{level:.2f} ± {deviation:.2f}"
+                found[backend.name, task] = (
+                    f"{fixed(Decimal(repr(level)), 2)} ± {fixed(Decimal(repr(deviation)), 2)}"
+                )
     return found
 
 
@@ -223,15 +227,15 @@ def _put(row: dict[str, Any], name: str, number: float | None) -> None:
 
 
 def _number(name: str, text: str) -> float | None:
-    text = text.strip()[:MAX_NUMBER].replace(",", ".")
+    text = text.strip()[:MAX_NUMBER]
     if not text:
         return None
     try:
-        return float(text)
-    except ValueError as error:
+        return float(typed_decimal(text))
+    except NotANumber as error:
         raise FormError(name, f"“{text}” is not a number.") from error
 
 
 def _text(number: float | None) -> str:
     """Every digit, and no exponent."""
-    return "" if number is None else f"{Decimal(repr(number)).normalize():f}"
+    return "" if number is None else as_typed(Decimal(repr(number)))

@@ -16,8 +16,10 @@ from apps.dashboards.pricing_words import moment_words
 from apps.dashboards.reading import Names
 from apps.dashboards.savings_figures import before_and_after
 from apps.dashboards.sentences import Answer, Phrase
-from apps.dashboards.templatetags.figures_of_speech import count, usd_short
+from apps.dashboards.templatetags.figures_of_speech import count, in_usd, usd_short
 from apps.dashboards.ticks import day_label
+from apps.dashboards.typed_numbers import NotANumber, typed_decimal
+from apps.pricing.core.money import plain_decimal
 from apps.pricing.selectors import list_backends
 from apps.routing.errors import InvalidRoutingInput
 from apps.routing.opportunities import last_days
@@ -93,21 +95,29 @@ def _asked(form: Mapping[str, str]) -> dict[str, Any]:
         asked["prices"] = {form["price_backend"]: _share(form["price_percent"])}
     for name in ("month_usd", "local_factor"):
         if form[name]:
-            asked[name] = form[name]
+            asked[name] = _plain(form[name], name)
     if form["new_name"]:
         asked["new_backend"] = {
             "name": form["new_name"],
             "like": form["new_like"],
-            "usd_in_per_mtok": form["new_in"],
-            "usd_out_per_mtok": form["new_out"],
+            "usd_in_per_mtok": _plain(form["new_in"], "new_backend"),
+            "usd_out_per_mtok": _plain(form["new_out"], "new_backend"),
         }
     return asked
 
 
+def _plain(text: str, field: str) -> str:
+    """What was typed, as the API takes it."""
+    try:
+        return plain_decimal(typed_decimal(text)) if text else ""
+    except NotANumber as error:
+        raise InvalidRoutingInput(str(error), field=field) from error
+
+
 def _share(text: str) -> float:
     try:
-        return float(text) / 100
-    except ValueError as error:
+        return float(typed_decimal(text)) / 100
+    except NotANumber as error:
         raise InvalidRoutingInput(
             "write the percentage as a number, such as 80", field="price_percent"
         ) from error
@@ -142,7 +152,7 @@ def _list_answer(found: list[SimulationInfo]) -> Answer:
     return (
         Phrase("The best of those asked for: "),
         Phrase(best.name, strong=True),
-        Phrase(f", {usd_short(gained)} USD better in value and cost together."),
+        Phrase(f", {in_usd(usd_short(gained))} better in value and cost together."),
     )
 
 
@@ -228,7 +238,7 @@ def _chart_title(row: Mapping[str, Any]) -> str:
     if before == after:
         return "Every backend would have cost the same"
     more = "more" if after > before else "less"
-    return f"{row['name']} would have cost {usd_short(abs(after - before))} USD {more}"
+    return f"{row['name']} would have cost {in_usd(usd_short(abs(after - before)))} {more}"
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:

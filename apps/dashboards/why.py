@@ -10,6 +10,8 @@ from apps.dashboards.figures import Figure
 from apps.dashboards.periods import Period
 from apps.dashboards.sentences import TELLING_CHANGE, Answer, Phrase, listed
 from apps.dashboards.templatetags.figures_of_speech import (
+    fixed,
+    in_usd,
     signed_usd,
     usd,
     usd_exact,
@@ -165,7 +167,7 @@ def _places(change_usd: Decimal) -> int:
 
 def _signed(value: Decimal, places: int) -> str:
     sign = "−" if value < 0 else "+" if value > 0 else ""
-    return f"{sign}{abs(value):,.{places}f}"
+    return f"{sign}{fixed(abs(value), places)}"
 
 
 def _title(effects: Effects, before_usd: Decimal) -> str:
@@ -192,7 +194,7 @@ def _sentence(effects: Effects, before_usd: Decimal, period: Period) -> Answer:
     more = "more" if change > 0 else "less"
     told = [f"{usd_short(abs(usd))} through {words}" for words, usd in _reasons(effects)]
     parts = [
-        Phrase(f"{usd_short(abs(change))} USD {more}", strong=True),
+        Phrase(f"{in_usd(usd_short(abs(change)))} {more}", strong=True),
         Phrase(f" than {period.before_in_words}: {listed(told)}"),
     ]
     against = [(n, usd) for n, usd in effects.by_name().items() if usd * change < 0]
@@ -227,7 +229,7 @@ def bridge(effects: Effects, places: int) -> Figure:
             "textposition": "outside",
             "cliponaxis": False,
             "constraintext": "none",
-            "hovertemplate": f"{label}  {usd_exact(usd)} USD<extra></extra>",
+            "hovertemplate": f"{label}  {in_usd(usd_exact(usd))}<extra></extra>",
             "meta": {"role": _role(label, usd)},
         }
         for label, usd, base, text in zip(labels, values, bases, texts, strict=True)

@@ -25,6 +25,8 @@ class User(AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     # Counted up to end every session: each carries a hash of it.
     sign_outs = models.PositiveIntegerField(default=0)
+    # How figures are written for them, as de-CH. Empty: as the browser asks.
+    locale = models.CharField(max_length=20, blank=True, default="")
     created_at = models.DateTimeField()
 
     USERNAME_FIELD = "email"
@@ -66,6 +68,8 @@ class Tenant(models.Model):
     currency = models.CharField(max_length=3, default="USD")
     # Whose public holidays are kept. Empty: those of the country that the time zone belongs to.
     country = models.CharField(max_length=2, blank=True, default="")
+    # How figures are written in what it sends, and for whose browser asks for nothing.
+    locale = models.CharField(max_length=20, blank=True, default="")
     # Months up to this day are reported: their prices move only when an admin says so.
     books_closed_through = models.DateField(null=True, blank=True)
     created_at = models.DateTimeField()

@@ -14,6 +14,7 @@ from apps.tenants.core.department_tree import MAX_LENGTH, WantedDepartment, wron
 from apps.tenants.errors import DepartmentCycleError, InvalidTenantInputError
 from apps.tenants.models import Customer, Department, Tenant
 from apps.tenants.services import (
+    check_locale,
     check_tenant_values,
     create_customer,
     create_department,
@@ -25,14 +26,18 @@ KEEP: Final = "\0keep"
 What = Literal["department", "customer"]
 
 
-def change_tenant(*, name: str, currency: str, country: str, actor: str, now: datetime) -> None:
-    """Call the organisation otherwise, report in another currency, keep other holidays. Its time
+def change_tenant(
+    *, name: str, currency: str, country: str, locale: str = "", actor: str, now: datetime
+) -> None:
+    """Call the organisation otherwise, report in another currency, keep other holidays, write
+    figures otherwise. Its time
     zone stays: every day of the past was cut by it."""
     tenant = Tenant.objects.select_for_update(no_key=True).get()
     name = _text(name, "name")
     check_tenant_values(time_zone=tenant.time_zone, currency=currency, country=country)
-    before = {"name": tenant.name, "currency": tenant.currency, "country": tenant.country}
-    after = {"name": name, "currency": currency, "country": country}
+    check_locale(locale)
+    after = {"name": name, "currency": currency, "country": country, "locale": locale}
+    before = {field: getattr(tenant, field) for field in after}
     if after == before:
         return
     Tenant.objects.update(**after)

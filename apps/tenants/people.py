@@ -19,7 +19,7 @@ from apps.tenants.core.access import ROLES, Role, hash_secret, may_manage
 from apps.tenants.errors import InvalidTenantInputError, InvitationEndedError, NotAllowedError
 from apps.tenants.models import Invitation, Member, Tenant, User
 from apps.tenants.scoping import tenant_scope
-from apps.tenants.services import add_member, create_user, record_audit
+from apps.tenants.services import add_member, check_locale, create_user, record_audit
 
 INVITATION_DAYS: Final = 7
 MAX_OPEN_INVITATIONS: Final = 100
@@ -162,6 +162,13 @@ def change_password(*, user_id: int, password: str, actor: str, now: datetime) -
     user.set_password(password)
     user.save(update_fields=["password"])
     _audit("member.password_changed", user.email, actor, now)
+
+
+def set_locale(*, user_id: int, locale: str) -> None:
+    """How figures are written for a person; empty: as their browser asks. Nobody else's affair, so
+    not audited."""
+    check_locale(locale)
+    User.objects.filter(pk=user_id).update(locale=locale)
 
 
 def sign_out_everywhere(*, user_id: int, actor: str, now: datetime) -> None:

@@ -31,6 +31,7 @@ class TenantInfo:
     currency: str
     books_closed_through: date | None = None
     country: str = ""
+    locale: str = ""
 
     @property
     def books_open_from(self) -> datetime | None:
@@ -150,7 +151,10 @@ def list_tenant_ids() -> list[int]:
 @once
 def get_tenant() -> TenantInfo:
     """The tenant in scope."""
-    columns = ("id", "slug", "name", "time_zone", "currency", "books_closed_through", "country")
+    columns = (
+        *("id", "slug", "name", "time_zone", "currency", "books_closed_through", "country"),
+        "locale",
+    )
     return TenantInfo(*Tenant.objects.values_list(*columns).get())
 
 

@@ -14,6 +14,7 @@ from django.utils.text import slugify
 from apps.tenants.core.access import KEY_PREFIX, ROLES, SCOPES, SHOWN_PREFIX_LENGTH, hash_secret
 from apps.tenants.errors import InvalidTenantInputError
 from apps.tenants.key_memory import keys
+from apps.tenants.locales import MAX_TAG_LENGTH, conventions_of
 from apps.tenants.models import ApiKey, AuditEntry, Customer, Department, Member, Tenant, User
 from apps.tenants.scoping import current_tenant_id, tenant_scope
 
@@ -61,6 +62,12 @@ def check_tenant_values(*, time_zone: str, currency: str, country: str) -> None:
         raise InvalidTenantInputError(
             f"{country[:20]!r} is not an ISO country such as DE", field="country"
         )
+
+
+def check_locale(tag: str) -> None:
+    """Raises InvalidTenantInputError for what is no locale; none at all is fine."""
+    if tag and (len(tag) > MAX_TAG_LENGTH or conventions_of(tag) is None):
+        raise InvalidTenantInputError(f"{tag[:20]!r} is not a locale such as de-CH", field="locale")
 
 
 def create_user(*, email: str, password: str, now: datetime, name: str = "") -> int:

@@ -359,6 +359,8 @@ export function dress(figure, width, palette) {
     paper_bgcolor: "rgba(0, 0, 0, 0)",
     plot_bgcolor: "rgba(0, 0, 0, 0)",
     font: { family: palette.font, size: 12, color: palette.of("ink-3") },
+    // Decimal and grouping marks as the page's own figures have them.
+    separators: document.documentElement.dataset.marks,
     showlegend: false,
     dragmode: false,
     autosize: true,

@@ -44,7 +44,10 @@ def test_every_page_is_accessible_and_clean(
     browser: Browser, web: WebServer, furnished: Furnished, theme: Any, width: int
 ) -> None:
     context = browser.new_context(
-        color_scheme=theme, viewport={"width": width, "height": 900}, reduced_motion="reduce"
+        locale="en",
+        color_scheme=theme,
+        viewport={"width": width, "height": 900},
+        reduced_motion="reduce",
     )
     troubles: list[str] = []
     # Of an idle machine's time; a busy one takes ten times as long.

@@ -45,7 +45,7 @@ def test_days_are_stacked_bars_with_gaps_where_nothing_is() -> None:
     bars, total = figure["data"]
     assert bars["y"][:2] == [0.000225, None]
     assert bars["customdata"][0] == "0.000225"
-    assert total["customdata"][:2] == ["0.000225", "—"]
+    assert total["customdata"][:2] == ["0.000225 USD", "—"]
     assert figure["layout"]["xaxis"]["categoryarray"][0] == "Sun 1 Nov"
 
 

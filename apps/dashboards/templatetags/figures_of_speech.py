@@ -10,6 +10,10 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from apps.dashboards.conventions import conventions
+from apps.dashboards.periods import dated, short_day
+from apps.dashboards.ticks import day_label
+
 register = template.Library()
 
 NOTHING = "—"
@@ -32,10 +36,46 @@ Number = Decimal | int
 
 
 def _fixed(value: Decimal, places: int) -> str:
-    """`value` to that many decimal places, thousands apart, with a true minus."""
+    """`value` to that many decimal places, in groups, with a true minus."""
     rounded = value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
-    text = f"{abs(rounded):,.{places}f}"
+    text = localised(f"{abs(rounded):.{places}f}")
     return f"{MINUS}{text}" if rounded < 0 else text
+
+
+def localised(text: str, *, grouped: bool = True) -> str:
+    """Digits with a point, as a machine writes them, with the marks of whoever reads."""
+    as_read = conventions()
+    whole, _, fraction = text.partition(".")
+    if grouped:
+        whole = as_read.group.join(_groups(whole, *as_read.groups))
+    return f"{whole}{as_read.decimal}{fraction}" if fraction else whole
+
+
+def _groups(digits: str, first: int, beyond: int) -> list[str]:
+    """From the left: 12 | 34 | 567 where the first group before the point has three, others two."""
+    found = [digits[-first:]]
+    rest = digits[:-first]
+    while rest:
+        found.insert(0, rest[-beyond:])
+        rest = rest[:-beyond]
+    return found
+
+
+def fixed(value: Number, places: int) -> str:
+    """A number to so many decimal places."""
+    return _fixed(Decimal(value), places)
+
+
+def in_usd(amount: str) -> str:
+    """An amount that was written out, as text or HTML, and its currency before or after it."""
+    if amount == NOTHING:
+        return amount
+    text = f"USD\u00a0{amount}" if conventions().currency_first else f"{amount} USD"
+    return SafeString(text) if isinstance(amount, SafeString) else text
+
+
+def in_percent(number: str) -> str:
+    return f"{number}{conventions().percent}"
 
 
 def _places(value: Decimal, digits: int = SIGNIFICANT_DIGITS) -> int:
@@ -111,10 +151,10 @@ def percent(share: Number | None) -> str:
         return NOTHING
     value = Decimal(share) * 100
     if 0 < value < Decimal("0.1"):
-        return "<0.1%"
+        return in_percent(f"<{localised('0.1')}")
     if Decimal("99.5") <= value < 100:
-        return ">99%"
-    return f"{_fixed(value, 0 if abs(value) >= Decimal('9.95') or value == 0 else 1)}%"
+        return in_percent(">99")
+    return in_percent(_fixed(value, 0 if abs(value) >= Decimal("9.95") or value == 0 else 1))
 
 
 def change(ratio: Number | None) -> str:
@@ -126,8 +166,8 @@ def change(ratio: Number | None) -> str:
         return f"×{_fixed(number + 1, 0)}"
     text = _fixed(number * 100, 0)
     if text == "0":
-        return "±0%"
-    return f"{text}%" if text.startswith(MINUS) else f"+{text}%"
+        return in_percent("±0")
+    return in_percent(text if text.startswith(MINUS) else f"+{text}")
 
 
 def signed_usd(value: Number) -> str:
@@ -145,7 +185,7 @@ def times(ratio: Number) -> str:
 def direction(ratio: Number | None) -> str:
     """`up`, `down` or `flat`, as a class name; flat where the change reads ±0%."""
     text = change(ratio)
-    if text in ("new", "±0%"):
+    if text == "new" or text.startswith("±"):
         return "flat"
     return "down" if text.startswith(MINUS) else "up"
 
@@ -189,8 +229,9 @@ def points(value: Number | None) -> SafeString:
     if value is None:
         return SafeString(NOTHING)
     text = _fixed(Decimal(value) * 100, 1)
-    sign = "" if text.startswith(MINUS) else "±" if text == "0.0" else "+"
-    return format_html("{}{}", sign, "0" if text == "0.0" else text)
+    flat = text == _fixed(Decimal(0), 1)
+    sign = "" if text.startswith(MINUS) else "±" if flat else "+"
+    return format_html("{}{}", sign, "0" if flat else text)
 
 
 @register.filter
@@ -213,7 +254,7 @@ def _with_exact(text: str, value: Number | None, digits: int | None = None) -> S
         # A quotient has no last digit; a dozen significant ones are exact enough to check.
         exact = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_HALF_UP)
     return format_html(
-        '<data value="{}" title="{} USD">{}</data>', f"{exact:f}", usd_exact(exact), text
+        '<data value="{}" title="{}">{}</data>', f"{exact:f}", in_usd(usd_exact(exact)), text
     )
 
 
@@ -223,6 +264,16 @@ def unit_rate(value: Decimal) -> str:
     return usd_exact(value)
 
 
+@register.filter
+def decimals(value: Number | float | None, places: int) -> str:
+    """A number to so many decimal places."""
+    return NOTHING if value is None else fixed(Decimal(str(value)), places)
+
+
+register.filter("dated", dated)
+register.filter("short_day", short_day)
+register.filter("day_label", day_label)
+register.filter("in_usd", in_usd)
 register.filter("count", count)
 register.filter("usd", usd)
 register.filter("usd_exact", usd_exact)

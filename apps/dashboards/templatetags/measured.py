@@ -7,8 +7,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from apps.dashboards.explorer_export import written
-from apps.dashboards.measures import UNIT_WORDS, Measure
-from apps.dashboards.templatetags.figures_of_speech import NOTHING
+from apps.dashboards.measures import Measure
+from apps.dashboards.templatetags.figures_of_speech import NOTHING, localised
 from apps.pricing.core.money import plain_decimal
 
 register = template.Library()
@@ -21,9 +21,8 @@ def measured(value: Decimal | None, measure: Measure) -> SafeString:
         return SafeString(NOTHING)
     exact = plain_decimal(written(value, measure.kind) or Decimal(0))
     return format_html(
-        '<data value="{}" title="{} {}">{}</data>',
+        '<data value="{}" title="{}">{}</data>',
         exact,
-        exact,
-        UNIT_WORDS[measure.unit],
+        measure.with_unit(localised(exact)),
         measure.text(value),
     )
