@@ -4,11 +4,14 @@ Such a call has no session, form or template, and its address is known: the midd
 the search through all addresses cost more than the door itself. Behind it is the same view that the
 addresses lead to, so there is one implementation; what the middleware promises of every answer is
 kept by the middleware's own code. Whatever is unusual about a call goes the long way.
+
+Whichever way a call goes, a database that says nothing is waited for within a limit.
 """
 
 from collections.abc import Callable
 from typing import Any, Final
 
+from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import close_old_connections
@@ -19,6 +22,7 @@ from django.middleware.security import SecurityMiddleware
 from django.urls import resolve
 from django.utils.log import log_response
 
+from apps.tenants.patience import time_limit
 from costboard.security import ContentSecurityPolicyMiddleware
 
 View = Callable[..., HttpResponse]
@@ -65,12 +69,13 @@ class HotDoors:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Any:
         view = self._find(environ["PATH_INFO"])
         if view is None or environ["REQUEST_METHOD"] != "POST" or environ.get("SCRIPT_NAME"):
-            return self._other(environ, start_response)
+            return self._go_the_long_way(environ, start_response)
         request = self._request_class(environ)
         if not self._is_allowed(request):
-            return self._other(environ, start_response)
+            return self._go_the_long_way(environ, start_response)
         try:
-            response = view(request)
+            with time_limit(settings.INGEST_TIME_LIMIT_S):
+                response = view(request)
             if response.status_code >= 400:
                 said = ("%s: %s", response.reason_phrase, request.path)
                 log_response(*said, response=response, request=request)
@@ -81,6 +86,10 @@ class HotDoors:
         response.headers["Content-Length"] = str(len(body))
         start_response(f"{response.status_code} {response.reason_phrase}", [*response.items()])
         return [body]
+
+    def _go_the_long_way(self, environ: Environ, start_response: StartResponse) -> Any:
+        with time_limit(settings.WEB_TIME_LIMIT_S):
+            return self._other(environ, start_response)
 
     def _find(self, path: str) -> View | None:
         view = self._views.get(path)

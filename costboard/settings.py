@@ -15,7 +15,9 @@ COSTBOARD_ALERT_ALLOW  networks and hosts beside the Internet that alerts may re
 EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_TLS (starttls, tls or none),
 EMAIL_FROM          the mail server for alerts; without EMAIL_HOST, e-mails are written as files
                     into mail/ of the data folder
-COSTBOARD_INGEST_TIME_LIMIT_S    ingest answers within so long, 503 if PostgreSQL does not; 10
+COSTBOARD_INGEST_TIME_LIMIT_S    usage, decisions and reservations are answered within so long, 503
+                    if PostgreSQL does not answer; 10
+COSTBOARD_WEB_TIME_LIMIT_S       any other call and page waits for PostgreSQL so long at most; 60
 COSTBOARD_INGEST_MAX_HELD_BYTES  of bodies that one web process holds, 503 beyond; 256 MiB
 """
 
@@ -305,6 +307,7 @@ X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
 
 INGEST_TIME_LIMIT_S = float(os.environ.get("COSTBOARD_INGEST_TIME_LIMIT_S") or 10)
+WEB_TIME_LIMIT_S = float(os.environ.get("COSTBOARD_WEB_TIME_LIMIT_S") or 60)
 INGEST_MAX_HELD_BYTES = int(os.environ.get("COSTBOARD_INGEST_MAX_HELD_BYTES") or 256 * 1024 * 1024)
 
 LOGGING = {

@@ -33,19 +33,23 @@ from costboard.hot_doors import HotDoors  # noqa: E402
 application = HotDoors(_django, Utf8Request, getattr(settings, "MORE_HOT_PATHS", ()))
 
 
-def _refuse_to_serve_without_walls() -> None:
-    """Stop at once if the application's role could look over the walls between tenants."""
-    from django.db import OperationalError, connection
+def _get_ready() -> None:
+    """Stop at once if the application's role could look over the walls between tenants; then read
+    what the first request of a router would have to wait for."""
+    from django.db import InterfaceError, OperationalError, connection
+    from django.utils import timezone
 
     from apps.tenants.database_roles import require_walled_role
+    from apps.usage.services import get_ready
 
     try:
         require_walled_role()
-    except OperationalError:
+        get_ready(now=timezone.now())
+    except (InterfaceError, OperationalError):
         # The database may come later; /healthz says so until then.
         logging.getLogger(__name__).warning("the database cannot be reached yet")
     finally:
         connection.close()
 
 
-_refuse_to_serve_without_walls()
+_get_ready()

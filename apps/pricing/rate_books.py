@@ -58,6 +58,13 @@ def current_rate_book() -> RateBook:
     return _books.get(tenant_id, _read_if_changed)
 
 
+def remember_catalogue() -> None:
+    """Read the catalogue, so that no tenant's first request waits for it. Needs no scope."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT max(revision) FROM pricing_cataloguesync")
+        _catalogue(cursor.fetchone()[0] or 0)
+
+
 def remembered_rate_book(tenant_id: int) -> RateBook | None:
     """A tenant's book if it was found current within the last second: no scope, no query.
 
@@ -150,17 +157,9 @@ def _revisions() -> tuple[int, int]:
 
 
 def _read_book(catalogue_revision: int, own_revision: int) -> RateBook:
-    # Held while reading, so that a new catalogue is read once and not by every thread.
-    with _lock:
-        catalogue = _catalogues.get(catalogue_revision)
-        if catalogue is None:
-            catalogue = _read_catalogue(catalogue_revision)
-            if len(_catalogues) >= MAX_CATALOGUES:
-                _catalogues.pop(min(_catalogues))
-            _catalogues[catalogue_revision] = catalogue
     own = _read_own(own_revision)
     return RateBook(
-        catalogue=catalogue,
+        catalogue=_catalogue(catalogue_revision),
         own=[model for model in own if not is_default(model.provider, model.model)],
         own_revision=own_revision,
         discounts=_read_discounts(own_revision),
@@ -169,6 +168,18 @@ def _read_book(catalogue_revision: int, own_revision: int) -> RateBook:
             r for model in own if is_default(model.provider, model.model) for r in model.rates
         ],
     )
+
+
+def _catalogue(revision: int) -> Catalogue:
+    # Held while reading, so that a new catalogue is read once and not by every thread.
+    with _lock:
+        catalogue = _catalogues.get(revision)
+        if catalogue is None:
+            catalogue = _read_catalogue(revision)
+            if len(_catalogues) >= MAX_CATALOGUES:
+                _catalogues.pop(min(_catalogues))
+            _catalogues[revision] = catalogue
+        return catalogue
 
 
 def believed_at(revision: int) -> Q:

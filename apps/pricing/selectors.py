@@ -25,6 +25,7 @@ from apps.pricing.rate_books import (
     discount_from_row,
     is_default,
     rate_book_as_of,
+    remember_catalogue,
     remembered_rate_book,
 )
 from apps.tenants.scoping import once
@@ -44,6 +45,7 @@ __all__ = [
     "read_catalogue_info",
     "read_discounts",
     "read_rates",
+    "remember_catalogue",
     "remembered_rate_book",
 ]
 

@@ -4,8 +4,8 @@ Inside `tenant_scope(id)` the managers of tenant models see that tenant alone, a
 row-level security agrees. Outside it the managers raise and the database shows no rows.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ClassVar, Self, TypeVar
@@ -41,7 +41,7 @@ def tenant_scope(tenant_id: int, *, statement_limit_s: float | None = None) -> I
         raise CrossTenantError(outer, tenant_id)
     with transaction.atomic():
         if outer is None:
-            _tell_database(str(tenant_id), statement_limit_s)
+            _tell_database(tenant_id, statement_limit_s)
         token = _current.set(tenant_id)
         try:
             yield
@@ -50,7 +50,33 @@ def tenant_scope(tenant_id: int, *, statement_limit_s: float | None = None) -> I
     # Not before the commit: deferred constraints are checked there, and within the walls.
     if outer is None and connection.in_atomic_block:
         # A transaction around this scope must not inherit it.
-        _tell_database("")
+        _tell_database(None)
+
+
+def execute_in_scope(
+    tenant_id: int,
+    statement: str,
+    parameters: Sequence[Any] | Mapping[str, Any],
+    *,
+    statement_limit_s: float,
+) -> list[tuple[Any, ...]]:
+    """One statement, alone in a transaction of this tenant's scope: its rows; durable then.
+
+    The wall and the statement go in one message, which PostgreSQL takes as one transaction, and
+    settings made in it end with it. In `tenant_scope` they are four round trips, and after each a
+    thread waits for its turn behind the others of a busy process. In a transaction of the caller's
+    it is a part of that.
+    """
+    with ExitStack() as stack, connection.cursor() as cursor:
+        if connection.in_atomic_block:
+            stack.enter_context(tenant_scope(tenant_id, statement_limit_s=statement_limit_s))
+            cursor.execute(statement, parameters)
+        else:
+            wall = _wall(tenant_id, statement_limit_s)
+            cursor.execute(f"{wall}; {statement}", parameters)
+            cursor.nextset()
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
 
 
 @contextmanager
@@ -84,13 +110,19 @@ def once(read: Callable[[], ReadT]) -> Callable[[], ReadT]:
     return remembering
 
 
-def _tell_database(value: str, statement_limit_s: float | None = None) -> None:
-    statement, parameters = "SELECT set_config(%s, %s, true)", [SETTING, value]
-    if statement_limit_s is not None:
-        statement += ", set_config('statement_timeout', %s, true)"
-        parameters.append(f"{statement_limit_s * 1000:.0f}ms")
+def _tell_database(tenant_id: int | None, statement_limit_s: float | None = None) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+        cursor.execute(_wall(tenant_id, statement_limit_s))
+
+
+def _wall(tenant_id: int | None, statement_limit_s: float | None) -> str:
+    """A statement by which the transaction sees this tenant's rows alone; None: nobody's."""
+    value = "" if tenant_id is None else f"{tenant_id:d}"
+    statement = f"SELECT set_config('{SETTING}', '{value}', true)"
+    if statement_limit_s is not None:
+        limit = f"{statement_limit_s * 1000:.0f}ms"
+        statement += f", set_config('statement_timeout', '{limit}', true)"
+    return statement
 
 
 class TenantQuerySet(models.QuerySet[ModelT, ModelT]):

@@ -3,6 +3,7 @@
 A commit's price is mostly its own (round trips, a flush to disk), not its rows'. A lone batch is
 written at once, with no wait; under load each commit takes everything that queued behind the last.
 No thread of its own: the first to arrive leads, writes for all who queued, and hands on the lead.
+Several commits at once share less each, so another starts beside one only when enough rows wait.
 """
 
 import threading
@@ -36,7 +37,8 @@ class GroupCommit(Generic[Group, Row, Mark]):
 
     `write(group, rows)` writes all rows in one transaction and returns marks (row number, mark)
     on some of them; each batch gets its own back, numbered from 0. At most `leaders` commits of
-    a group run at once, with at most `max_rows` rows each unless one batch alone has more.
+    a group run at once, with at most `max_rows` rows each unless one batch alone has more; beside
+    one that runs the next starts when `worth_rows` wait.
     An error among `of_all` is no fault of any row: the batches that share it fail together.
     Who waits calls `before_wait` first: to give back what the one that writes may need.
     """
@@ -47,6 +49,7 @@ class GroupCommit(Generic[Group, Row, Mark]):
         *,
         max_rows: int,
         leaders: int,
+        worth_rows: int = 1,
         of_all: tuple[type[Exception], ...] = (),
         before_wait: Callable[[], None] = lambda: None,
     ) -> None:
@@ -54,6 +57,7 @@ class GroupCommit(Generic[Group, Row, Mark]):
         self._before_wait = before_wait
         self._max_rows = max_rows
         self._leaders = leaders
+        self._worth_rows = worth_rows
         self._of_all = of_all
         self._lock = threading.Lock()
         self._queues: dict[Group, deque[_Batch[Row, Mark]]] = {}
@@ -69,7 +73,7 @@ class GroupCommit(Generic[Group, Row, Mark]):
         """
         batch: _Batch[Row, Mark] = _Batch(rows)
         with self._lock:
-            batch.leads = self._leading.get(group, 0) < self._leaders
+            batch.leads = self._may_lead(group, len(rows))
             if batch.leads:
                 self._leading[group] = self._leading.get(group, 0) + 1
             else:
@@ -81,6 +85,14 @@ class GroupCommit(Generic[Group, Row, Mark]):
         if batch.error is not None:
             raise batch.error
         return batch.marks
+
+    def _may_lead(self, group: Group, own_rows: int) -> bool:
+        """Whether a commit of these rows, and of what is queued, starts now. Under the lock."""
+        leading = self._leading.get(group, 0)
+        if not 0 < leading < self._leaders:
+            return leading == 0
+        queued_rows = sum(len(batch.rows) for batch in self._queues.get(group, ()))
+        return queued_rows + own_rows >= self._worth_rows
 
     def _wait(self, group: Group, batch: _Batch[Row, Mark], patience_s: float | None) -> None:
         self._before_wait()
@@ -120,16 +132,19 @@ class GroupCommit(Generic[Group, Row, Mark]):
         return taken
 
     def _hand_on(self, group: Group) -> None:
-        """Wake the next in the queue as leader, or let the lead lapse."""
+        """Wake the next in the queue as leader, or let the lead lapse: to whoever comes next, or to
+        the leader beside, who hands on in turn."""
         with self._lock:
+            self._leading[group] -= 1
             queue = self._queues.get(group)
-            if queue:
+            if queue and self._may_lead(group, 0):
+                self._leading[group] += 1
                 heir = queue.popleft()
                 heir.leads = True
                 heir.wake.release()
                 return
-            self._queues.pop(group, None)
-            self._leading[group] -= 1
+            if not queue:
+                self._queues.pop(group, None)
             if not self._leading[group]:
                 del self._leading[group]
 

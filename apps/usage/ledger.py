@@ -1,7 +1,7 @@
 """Writing to the ledger: one transaction a batch, each event counted once. Part of services.
 
-Events go to PostgreSQL by column, as arrays: two statements a commit whatever its size, prepared
-once a connection, and a column that no event of the batch has costs nothing.
+Events go to PostgreSQL by column, as arrays: one statement a commit whatever its size, and a column
+that no event of the batch has costs nothing.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ import msgspec
 import psycopg
 from django.db import connection
 
-from apps.tenants.scoping import current_tenant_id
+from apps.tenants.scoping import execute_in_scope, tenant_scope
 from apps.usage.core.events import UsageEvent
 
 ROW_BITS = 16
@@ -50,23 +51,6 @@ _EVENT_COLUMNS: Final = {
 _NAMES: Final = ", ".join(_EVENT_COLUMNS)
 _ARRAYS: Final = ", ".join(f"%({name})s::{kind}[]" for name, (kind, _) in _EVENT_COLUMNS.items())
 
-# Identities are taken in order, so that two commits with the same ones wait and never deadlock.
-TAKE_IDENTITIES: Final = """
-WITH this_commit AS MATERIALIZED (
-    SELECT nextval('usage_commit_number') AS number
-), fresh AS (
-    INSERT INTO usage_identity (tenant_id, identity, content_hash, ledger_id, occurred_at)
-    SELECT %(tenant_id)s, identity, content_hash, (number << 16) + row - 1, occurred_at
-    FROM this_commit, unnest(
-        %(identity)s::uuid[], %(content_hash)s::bigint[], %(occurred_at)s::timestamptz[]
-    ) WITH ORDINALITY AS event (identity, content_hash, occurred_at, row)
-    ORDER BY identity, row
-    ON CONFLICT (tenant_id, identity) DO NOTHING
-    RETURNING 1
-)
-SELECT number, (SELECT count(*) FROM fresh) FROM this_commit
-"""
-
 # Where charge `l` belongs since it was last re-attributed; NULL when it never was. The moves of
 # a charge stand at its own time, so their partition is its own.
 LEFT_JOIN_MOVED = """LEFT JOIN LATERAL (
@@ -96,18 +80,41 @@ SELECT %(tenant_id)s, %(commit_number)s, count(*), min(occurred_at), max(occurre
 FROM written HAVING count(*) > 0
 """
 
+# Identities are taken in order, so that two commits with the same ones wait and never deadlock.
+# Rows whose identity was taken before are left out of the ledger. That is looked up only when there
+# are any, and by hash: nothing is joined, so no plan depends on a guess of how many rows come.
 WRITE: Final = f"""
-WITH written AS (
+WITH this_commit AS MATERIALIZED (
+    SELECT nextval('usage_commit_number') AS number
+), fresh AS (
+    INSERT INTO usage_identity (tenant_id, identity, content_hash, ledger_id, occurred_at)
+    SELECT %(tenant_id)s, identity, content_hash, (number << {ROW_BITS}) + row - 1, occurred_at
+    FROM this_commit, unnest(
+        %(identity)s::uuid[], %(content_hash)s::bigint[], %(occurred_at)s::timestamptz[]
+    ) WITH ORDINALITY AS event (identity, content_hash, occurred_at, row)
+    ORDER BY identity, row
+    ON CONFLICT (tenant_id, identity) DO NOTHING
+    RETURNING ledger_id
+), counted AS MATERIALIZED (
+    SELECT count(*) AS fresh_count FROM fresh
+), written AS (
     INSERT INTO usage_ledger (
         tenant_id, id, occurred_at, received_at, cost_usd, rate_revision, slice_id, {_NAMES}
     )
-    SELECT %(tenant_id)s, %(first_id)s + row, occurred_at, %(now)s, cost_units * 1e-24,
-        %(rate_revision)s, slice_id, {_NAMES}
-    FROM unnest(%(row)s::integer[], %(occurred_at)s::timestamptz[], %(cost_units)s::numeric[],
-        %(slice_id)s::bigint[], {_ARRAYS})
-        AS event (row, occurred_at, cost_units, slice_id, {_NAMES})
+    SELECT %(tenant_id)s, (number << {ROW_BITS}) + row - 1, occurred_at, %(now)s,
+        cost_units * 1e-24, %(rate_revision)s, slice_id, {_NAMES}
+    FROM this_commit, counted, unnest(
+        %(occurred_at)s::timestamptz[], %(cost_units)s::numeric[], %(slice_id)s::bigint[], {_ARRAYS}
+    ) WITH ORDINALITY AS event (occurred_at, cost_units, slice_id, {_NAMES}, row)
+    WHERE fresh_count = %(row_count)s
+        OR (number << {ROW_BITS}) + row - 1 IN (SELECT ledger_id FROM fresh)
     RETURNING occurred_at
-){QUEUE_COMMIT}"""
+), queued AS ({QUEUE_COMMIT.replace("%(commit_number)s", "(SELECT number FROM this_commit)")})
+SELECT number, fresh_count FROM this_commit, counted
+"""
+# Up to so many rows a statement is sent with its values in it, in one message with its transaction:
+# planning it anew costs less than the round trips. More go by a statement that stands prepared.
+MAX_ROWS_AT_ONCE: Final = 200
 
 
 class StagedEvent(msgspec.Struct, frozen=True, gc=False):
@@ -133,34 +140,46 @@ class Written:
     seen: list[tuple[int, Seen]]
 
 
-def write_commit(staged: Sequence[StagedEvent], *, rate_revision: int, now: datetime) -> Written:
-    """Write up to MAX_ROWS_PER_COMMIT events.
+def write_commit(
+    tenant_id: int,
+    staged: Sequence[StagedEvent],
+    *,
+    rate_revision: int,
+    now: datetime,
+    statement_limit_s: float,
+) -> Written:
+    """Write up to MAX_ROWS_PER_COMMIT events in a transaction in the tenant's scope.
 
-    Runs in the scope's transaction; durable when that commits.
+    Durable when this returns, or when the caller's transaction commits if there is one.
     """
-    identities = {"tenant_id": current_tenant_id(), **_identity_columns(staged)}
+    identities = {"tenant_id": tenant_id, **_identity_columns(staged)}
+    parameters = {
+        **identities,
+        "row_count": len(staged),
+        "rate_revision": rate_revision,
+        "now": now,
+        **_ledger_columns(staged),
+    }
+    in_scope = partial(execute_in_scope, tenant_id, statement_limit_s=statement_limit_s)
+    if len(staged) <= MAX_ROWS_AT_ONCE:
+        ((commit_number, fresh_count),) = in_scope(WRITE, parameters)
+    else:
+        with tenant_scope(tenant_id, statement_limit_s=statement_limit_s):
+            ((commit_number, fresh_count),) = _run_prepared(WRITE, parameters)
+    if fresh_count == len(staged):
+        return Written(commit_number, [])
+    # Asked after the commit: identities stay, and those that another commit took meanwhile are
+    # visible to a later statement only.
+    first_id = commit_number << ROW_BITS
+    compared = in_scope(SEEN_BEFORE, {**identities, "first_id": first_id})
+    seen = [(row, Seen.SAME_CONTENT if same else Seen.OTHER_CONTENT) for row, same in compared]
+    return Written(commit_number, seen)
+
+
+def _run_prepared(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     # Not Django's cursor: that sends the arrays as a part of the statement, parsed each time.
     with connection.wrap_database_errors, psycopg.Cursor(_psycopg_connection()) as cursor:
-        cursor.execute(TAKE_IDENTITIES, identities, prepare=True)
-        ((commit_number, fresh_count),) = cursor.fetchall()
-        first_id = commit_number << ROW_BITS
-        seen: list[tuple[int, Seen]] = []
-        if fresh_count < len(staged):
-            cursor.execute(SEEN_BEFORE, {**identities, "first_id": first_id})
-            seen = [
-                (row, Seen.SAME_CONTENT if same else Seen.OTHER_CONTENT) for row, same in cursor
-            ]
-        if fresh_count:
-            parameters = {
-                "tenant_id": current_tenant_id(),
-                "commit_number": commit_number,
-                "first_id": first_id,
-                "rate_revision": rate_revision,
-                "now": now,
-                **_ledger_columns(staged, without={row for row, _ in seen}),
-            }
-            cursor.execute(WRITE, parameters, prepare=True)
-    return Written(commit_number, seen)
+        return cursor.execute(statement, parameters, prepare=True).fetchall()
 
 
 def ensure_partitions(first: datetime, last: datetime) -> int:
@@ -205,15 +224,11 @@ def _identity_columns(staged: Sequence[StagedEvent]) -> dict[str, str | None]:
     }
 
 
-def _ledger_columns(staged: Sequence[StagedEvent], *, without: set[int]) -> dict[str, str | None]:
-    rows = [row for row in range(len(staged)) if row not in without]
-    kept = [staged[row] for row in rows] if without else staged
-    events = [item.event for item in kept]
+def _ledger_columns(staged: Sequence[StagedEvent]) -> dict[str, str | None]:
+    events = [item.event for item in staged]
     columns = {
-        "row": _array(rows),
-        "occurred_at": _array([event.occurred_at for event in events]),
-        "cost_units": _array([c if (c := item.cost_units) >= 0 else None for item in kept]),
-        "slice_id": _array([item.slice_id for item in kept]),
+        "cost_units": _array([c if (c := item.cost_units) >= 0 else None for item in staged]),
+        "slice_id": _array([item.slice_id for item in staged]),
     }
     for name, (kind, field) in _EVENT_COLUMNS.items():
         values = list(map(attrgetter(field), events))

@@ -11,7 +11,11 @@ from django.db import IntegrityError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from apps.pricing.core.rating import RateBook
-from apps.pricing.selectors import current_rate_book, remembered_rate_book
+from apps.pricing.selectors import (
+    current_rate_book,
+    remember_catalogue,
+    remembered_rate_book,
+)
 from apps.tenants.core.access import KeyIdentity
 from apps.tenants.patience import give_back_connection, time_limit
 from apps.tenants.scoping import tenant_scope
@@ -44,6 +48,7 @@ from apps.usage.rollups import (
     hold_folds,
     reconcile_usage,
 )
+from apps.usage.selectors import list_tenants_with_usage_since
 from apps.usage.slices import (
     Dimensions,
     Slice,
@@ -60,6 +65,7 @@ __all__ = [
     "Reconciliation",
     "fold_pending",
     "forget_old_minutes",
+    "get_ready",
     "hold_folds",
     "ingest_events",
     "prepare_partitions",
@@ -68,6 +74,10 @@ __all__ = [
 ]
 
 PARTITIONS_AHEAD = timedelta(days=92)
+# Whose rates a process reads when it starts, before it answers anyone.
+IN_USE = timedelta(days=7)
+MAX_TENANTS_READY = 100
+GET_READY_LIMIT_S = 10
 _slices = SliceCache()
 
 
@@ -126,6 +136,21 @@ def ingest_events(
 def prepare_partitions(*, now: datetime) -> int:
     """Make the ledger's partitions for the months to come; returns how many were missing."""
     return ensure_partitions(now, now + PARTITIONS_AHEAD)
+
+
+def get_ready(*, now: datetime) -> None:
+    """Read what a process that starts would else read while its first requests wait: the catalogue,
+    and the rates and rules of tenants in use.
+
+    Raises OperationalError when the database does not answer within GET_READY_LIMIT_S.
+    """
+    with time_limit(GET_READY_LIMIT_S):
+        remember_catalogue()
+        in_use = list_tenants_with_usage_since((now - IN_USE).date())
+        for tenant_id in in_use[:MAX_TENANTS_READY]:
+            current_rules(tenant_id)
+            with tenant_scope(tenant_id):
+                current_rate_book()
 
 
 def _rate(key: KeyIdentity, admitted: Parsed) -> tuple[list[StagedEvent], int]:
@@ -241,16 +266,22 @@ def write_group(group: CommitGroup, staged: Sequence[StagedEvent]) -> Written:
 
 
 def _write_once(group: CommitGroup, staged: Sequence[StagedEvent], *, now: datetime) -> Written:
-    limit_s = settings.INGEST_TIME_LIMIT_S * COMMIT_SHARE * SERVER_SHARE
-    with tenant_scope(group.tenant_id, statement_limit_s=limit_s):
-        return write_commit(staged, rate_revision=group.rate_revision, now=now)
+    return write_commit(
+        group.tenant_id,
+        staged,
+        rate_revision=group.rate_revision,
+        now=now,
+        statement_limit_s=settings.INGEST_TIME_LIMIT_S * COMMIT_SHARE * SERVER_SHARE,
+    )
 
 
-# Two: while one commit is on its way to disk, the next is being made.
+# Two: while one commit is on its way to disk, the next is being made. Of single events that is not
+# worth it: the more share a commit, the less of it each costs.
 _commits: GroupCommit[CommitGroup, StagedEvent, Seen] = GroupCommit(
     _write,
     max_rows=5000,
     leaders=2,
+    worth_rows=500,
     of_all=(InterfaceError, OperationalError),
     before_wait=give_back_connection,
 )

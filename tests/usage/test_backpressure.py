@@ -41,7 +41,7 @@ from apps.tenants.services import create_tenant, issue_api_key
 now = datetime.now(UTC)
 tenant_id = create_tenant(name=sys.argv[1], time_zone="UTC", slug=sys.argv[1], now=now)
 with tenant_scope(tenant_id):
-    scopes = ("ingest", "read", "manage")
+    scopes = ("ingest", "read", "manage", "route")
     print(tenant_id, issue_api_key(name="k", scopes=scopes, actor="test", now=now))
 """
 
@@ -81,6 +81,7 @@ class Site:
         self.environment = {k: v for k, v in os.environ.items() if k not in dropped} | {
             "COSTBOARD_DATA_DIR": str(folder),
             "COSTBOARD_INGEST_TIME_LIMIT_S": str(TIME_LIMIT_S),
+            "COSTBOARD_WEB_TIME_LIMIT_S": str(TIME_LIMIT_S),
             "DJANGO_SETTINGS_MODULE": "costboard.settings",
         }
         self.run("manage.py", "migrate", "--verbosity", "0")
@@ -197,6 +198,17 @@ def test_stopped_database_is_answered_with_503_and_retries_count_once(site: Site
         again = site.post_at_once(batches(2))
         assert "overloaded" in {answer.body["code"] for answer in again}
     assert_all_taken_once(site, sent, before)
+
+
+def test_stopped_database_is_answered_with_503_by_decisions_and_reads(site: Site) -> None:
+    decision = {"request_id": "r", "input_tokens": 10, "max_output_tokens": 10, "reserve": True}
+    with site.stopped("postgres"):
+        # The limit of the request, not of the test's patience, ends each.
+        answers = [
+            site.ask("/api/v1/routing/decisions", decision, secret=site.secret),
+            site.ask("/api/v1/spend", secret=site.secret),
+        ]
+    assert_refused_for_now(answers)
 
 
 def test_locked_ledger_is_answered_with_503_until_the_lock_is_gone(site: Site) -> None:

@@ -107,10 +107,30 @@ def test_commit_holds_no_more_rows_than_allowed() -> None:
     assert [len(rows) for _, rows in ledger.commits] == [1, 3, 3, 3, 3, 3]
 
 
-@pytest.mark.parametrize("leaders", [1, 2, 3])
-def test_every_row_is_written_once_under_many_threads(leaders: int) -> None:
+def test_another_commit_starts_beside_one_once_enough_rows_wait() -> None:
     ledger = Ledger()
-    commits = GroupCommit(ledger.write, max_rows=50, leaders=leaders)
+    commits = GroupCommit(ledger.write, max_rows=100, leaders=2, worth_rows=3)
+    ledger.gate = threading.Event()
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(commits.submit, "a", [0], patience_s=10)
+        ledger.entered.acquire()
+        waiting = pool.submit(commits.submit, "a", [2], patience_s=10)
+        while not commits._queues.get("a"):
+            pass
+        # Still but one is being written: these two rows are one too few to begin another.
+        assert not ledger.entered.acquire(timeout=0)
+        enough = pool.submit(commits.submit, "a", [4, 6], patience_s=10)
+        ledger.entered.acquire()
+        ledger.gate.set()
+        assert [each.result(10) for each in (first, waiting, enough)] == [[], [], []]
+    assert sorted(rows for _, rows in ledger.commits) == [[0], [4, 6, 2]]
+    assert (commits._leading, commits._queues) == ({}, {})
+
+
+@pytest.mark.parametrize(("leaders", "worth_rows"), [(1, 1), (2, 1), (3, 1), (2, 8), (3, 20)])
+def test_every_row_is_written_once_under_many_threads(leaders: int, worth_rows: int) -> None:
+    ledger = Ledger()
+    commits = GroupCommit(ledger.write, max_rows=50, leaders=leaders, worth_rows=worth_rows)
 
     def send(number: int) -> list[tuple[int, int]]:
         group = "ab"[number % 2]

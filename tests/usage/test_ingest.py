@@ -16,6 +16,7 @@ from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import list_api_keys, list_customers, list_departments
 from apps.tenants.services import revoke_api_key
 from apps.usage.adapters.native import parse_native
+from apps.usage.ledger import MAX_ROWS_AT_ONCE
 from apps.usage.selectors import SpendQuery, SpendRow, read_spend
 from apps.usage.services import ingest_events, reconcile_usage
 from tests.conftest import Key, make_key, native_event, roll_up
@@ -71,6 +72,19 @@ def test_same_event_twice_is_a_duplicate_and_counts_once(client: Client, key: Ke
     again = post(client, key, event)
     assert (again.status_code, again.json()["duplicates"]) == (200, 1)
     assert total_of(key).requests == 1
+
+
+@pytest.mark.parametrize("rows", [5, MAX_ROWS_AT_ONCE + 1])
+def test_batch_of_old_and_new_takes_the_new_and_tells_the_others_apart(
+    client: Client, key: Key, rows: int
+) -> None:
+    events = [native_event() for _ in range(rows)]
+    post(client, key, [events[1], events[3]])
+    events[3] |= {"usage": {"input_tokens": 5, "output_tokens": 5}}
+    body = post(client, key, [*events, events[0]]).json()
+    assert (body["accepted"], body["duplicates"]) == (rows - 2, 2)
+    assert [(r["index"], r["code"]) for r in body["rejected"]] == [(3, "conflict")]
+    assert total_of(key).cost_usd == Decimal("0.000225") * rows
 
 
 def test_same_id_with_other_content_is_a_conflict_and_the_first_stands(
