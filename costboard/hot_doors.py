@@ -5,7 +5,7 @@ the search through all addresses cost more than the door itself. Behind it is th
 addresses lead to, so there is one implementation; what the middleware promises of every answer is
 kept by the middleware's own code. Whatever is unusual about a call goes the long way.
 
-Whichever way a call goes, a database that says nothing is waited for within a limit.
+Whichever way a call goes, a database that says nothing is waited for no longer than a limit.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,8 @@ from django.middleware.security import SecurityMiddleware
 from django.urls import resolve
 from django.utils.log import log_response
 
-from apps.tenants.patience import time_limit
+from apps.tenants.patience import wait_limit
+from apps.usage.backpressure import COMMIT_SHARE
 from costboard.security import ContentSecurityPolicyMiddleware
 
 View = Callable[..., HttpResponse]
@@ -74,7 +75,7 @@ class HotDoors:
         if not self._is_allowed(request):
             return self._go_the_long_way(environ, start_response)
         try:
-            with time_limit(settings.INGEST_TIME_LIMIT_S):
+            with wait_limit(settings.INGEST_TIME_LIMIT_S * COMMIT_SHARE):
                 response = view(request)
             if response.status_code >= 400:
                 said = ("%s: %s", response.reason_phrase, request.path)
@@ -88,7 +89,7 @@ class HotDoors:
         return [body]
 
     def _go_the_long_way(self, environ: Environ, start_response: StartResponse) -> Any:
-        with time_limit(settings.WEB_TIME_LIMIT_S):
+        with wait_limit(settings.WEB_WAIT_LIMIT_S):
             return self._other(environ, start_response)
 
     def _find(self, path: str) -> View | None:

@@ -17,7 +17,7 @@ EMAIL_FROM          the mail server for alerts; without EMAIL_HOST, e-mails are 
                     into mail/ of the data folder
 COSTBOARD_INGEST_TIME_LIMIT_S    usage, decisions and reservations are answered within so long, 503
                     if PostgreSQL does not answer; 10
-COSTBOARD_WEB_TIME_LIMIT_S       any other call and page waits for PostgreSQL so long at most; 60
+COSTBOARD_WEB_WAIT_LIMIT_S       other calls and pages wait so long for one answer of PostgreSQL; 30
 COSTBOARD_INGEST_MAX_HELD_BYTES  of bodies that one web process holds, 503 beyond; 256 MiB
 """
 
@@ -307,7 +307,7 @@ X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
 
 INGEST_TIME_LIMIT_S = float(os.environ.get("COSTBOARD_INGEST_TIME_LIMIT_S") or 10)
-WEB_TIME_LIMIT_S = float(os.environ.get("COSTBOARD_WEB_TIME_LIMIT_S") or 60)
+WEB_WAIT_LIMIT_S = float(os.environ.get("COSTBOARD_WEB_WAIT_LIMIT_S") or 30)
 INGEST_MAX_HELD_BYTES = int(os.environ.get("COSTBOARD_INGEST_MAX_HELD_BYTES") or 256 * 1024 * 1024)
 
 LOGGING = {

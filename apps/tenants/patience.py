@@ -23,6 +23,7 @@ def give_back_connection() -> None:
 
 
 _deadline_s: ContextVar[float | None] = ContextVar("database_deadline_s", default=None)
+_wait_limit_s: ContextVar[float | None] = ContextVar("database_wait_limit_s", default=None)
 Answer = TypeVar("Answer")
 
 
@@ -42,18 +43,34 @@ def time_limit(limit_s: float) -> Iterator[None]:
         _deadline_s.reset(token)
 
 
+@contextmanager
+def wait_limit(limit_s: float) -> Iterator[None]:
+    """Within it no answer of the database is waited for longer than this, nor than time_limit lets.
+
+    For all that a request does: what it waits for its caller's body is not counted.
+    """
+    token = _wait_limit_s.set(limit_s)
+    try:
+        yield
+    finally:
+        _wait_limit_s.reset(token)
+
+
 class PatientConnection(psycopg.Connection[Any]):
-    """A connection that keeps the time limit of the thread that uses it."""
+    """A connection that keeps the limits of the thread that uses it."""
 
     def wait(
         self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None
     ) -> Answer:
         deadline_s = _deadline_s.get()
-        if deadline_s is None:
+        left_s = None if deadline_s is None else max(deadline_s - time.monotonic(), 0.0)
+        limits_s = [limit for limit in (left_s, _wait_limit_s.get()) if limit is not None]
+        if not limits_s:
             return super().wait(gen, interval, timeout)
-        left_s = max(deadline_s - time.monotonic(), 0.0)
+        if timeout is not None:
+            limits_s.append(timeout)
         try:
-            return super().wait(gen, interval, left_s if timeout is None else min(left_s, timeout))
+            return super().wait(gen, interval, min(limits_s))
         except psycopg.errors._WaitTimeout:
             self.pgconn.finish()
             raise psycopg.OperationalError(

@@ -112,8 +112,9 @@ WITH this_commit AS MATERIALIZED (
 ), queued AS ({QUEUE_COMMIT.replace("%(commit_number)s", "(SELECT number FROM this_commit)")})
 SELECT number, fresh_count FROM this_commit, counted
 """
-# Up to so many rows a statement is sent with its values in it, in one message with its transaction:
-# planning it anew costs less than the round trips. More go by a statement that stands prepared.
+# Up to so many rows the statement is sent with its values in it, in one message with its scope:
+# planning it anew costs less than the round trips. More go by a statement that stands prepared, as
+# PostgreSQL writes one that fails into its log, values and all.
 MAX_ROWS_AT_ONCE: Final = 200
 
 

@@ -81,7 +81,7 @@ class Site:
         self.environment = {k: v for k, v in os.environ.items() if k not in dropped} | {
             "COSTBOARD_DATA_DIR": str(folder),
             "COSTBOARD_INGEST_TIME_LIMIT_S": str(TIME_LIMIT_S),
-            "COSTBOARD_WEB_TIME_LIMIT_S": str(TIME_LIMIT_S),
+            "COSTBOARD_WEB_WAIT_LIMIT_S": str(TIME_LIMIT_S),
             "DJANGO_SETTINGS_MODULE": "costboard.settings",
         }
         self.run("manage.py", "migrate", "--verbosity", "0")

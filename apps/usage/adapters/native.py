@@ -119,7 +119,8 @@ def parse_native(body: bytes) -> Parsed:
     ("empty_body"); everything else that is wrong is the row's own rejection.
     """
     rows = _DECODER.decode(body)
-    needs_tidying = any(mark in body for mark in _NEED_TIDYING)
+    # Backwards: of two bytes of which one is on every word that takes a quarter of the time.
+    needs_tidying = any(body.rfind(mark) >= 0 for mark in _NEED_TIDYING)
     return parse_rows(rows, _to_tidy_event if needs_tidying else _to_event, _id_of)
 
 
