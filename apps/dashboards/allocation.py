@@ -69,7 +69,7 @@ def read_allocation(
     payer, model and kind, and `before_rows`, with payer, are read where they are not given."""
     rows = read_period(period, zone, (payer, "model", "kind"), filters) if rows is None else rows
     if before_rows is None:
-        before_rows = read_before(period, zone, (payer,), filters) if compared else []
+        before_rows = read_before(period, (payer,), filters) if compared else []
     names = Names()
     name = names.customer if payer == "customer" else names.department
     remark = names.tier if payer == "customer" else names.parent_department

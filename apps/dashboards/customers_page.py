@@ -113,7 +113,7 @@ def read_customer(customer: CustomerInfo, period: Period, zone: ZoneInfo) -> Cus
     )
     margins = read_margins(query, until=period.end)
     rows = read_period_by_day(period, zone, ("model", "kind"), own)  # type: ignore[arg-type]
-    before = total(read_before(period, zone, (), own))  # type: ignore[arg-type]
+    before = total(read_before(period, (), own))  # type: ignore[arg-type]
     sums = sum_by(rows, row_model)
     series = series_of(sorted(sums, key=lambda key: -sums[key].cost_usd)) if sums else {}
     stacks = stack_by_day(rows, sums, series, period.days)

@@ -65,7 +65,7 @@ def departments(request: PageRequest) -> HttpResponse:
     listed_departments = list_departments()
     filters = state.spend_filters
     rows = read_period_by_day(period, zone, ("department", "model", "kind"), filters)
-    before_rows = read_before(period, zone, ("department",), filters)
+    before_rows = read_before(period, ("department",), filters)
     allocation = read_allocation(
         "department",
         period,

@@ -74,7 +74,7 @@ def read_customer_earnings(period: Period, zone: ZoneInfo, filters: Filters) -> 
     )
     rows = read_spend(query).rows
     found = settle_margins(query, rows, until=period.end)
-    before_rows = read_before(period, zone, ("customer",), filters)
+    before_rows = read_before(period, ("customer",), filters)
     lines = _customer_lines(found, before_rows, period, zone, filters)
     named = [line for line in lines if line.key is not None]
     nobody = next((line for line in lines if line.key is None), None)

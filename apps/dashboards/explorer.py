@@ -143,7 +143,7 @@ def read_explorer(state: ExplorerState, zone: ZoneInfo, now: datetime) -> Explor
     with_kind: tuple[Dimension, ...] = (*group_by, *(() if "kind" in group_by else ("kind",)))
     rows = read_period(period, zone, with_kind, filters)
     sums = sum_by(rows, lambda row: _key(row, group_by))
-    before = sum_by(read_before(period, zone, group_by, filters), lambda row: _key(row, group_by))
+    before = sum_by(read_before(period, group_by, filters), lambda row: _key(row, group_by))
     names = ValueNames()
     made = _rows(state, sums, before, names)
     listed = made[: state.top] if len(made) > state.top + 1 else made

@@ -78,7 +78,7 @@ def read_spend_by_model(
     # The backend comes with the kind: both are one column of the slice.
     rows = read_period_by_day(period, zone, ("model", "kind", "backend"), filters)
     if before_rows is None:
-        before_rows = read_before(period, zone, ("model", "kind", "backend"), filters)
+        before_rows = read_before(period, ("model", "kind", "backend"), filters)
     sums, before = sum_by(rows, row_model), sum_by(before_rows, row_model)
     series = series_of([*colours.leading(sums, len(sums))[0], *before])
     drawn = lines(dict(sums.items()), dict(before.items()), lambda key: series[key or ""].name)

@@ -102,7 +102,7 @@ def read_model(name: str, period: Period, zone: ZoneInfo) -> ModelReport:
     own: Filters = {"model": (name,)}
     rows = read_period_by_day(period, zone, ("model", "kind", "backend"), {})
     mine = [row for row in rows if row.labels["model"] == name]
-    before_rows = read_before(period, zone, ("backend",), own)
+    before_rows = read_before(period, ("backend",), own)
     before = total(before_rows)
     listed = listed_of(period, zone, own)
     today = period.end.astimezone(zone).date()

@@ -77,9 +77,11 @@ def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
     period = read_period(slug, zone, now)
     is_month = period.slug == "month"
     forecast = read_forecast({}, now=now)
-    # Read once for several parts of the page: each of these reads sums a whole month of rollups.
-    payers = read_rows(period, zone, ("customer", "department", "model", "kind"), {})
-    before_rows = read_before(period, zone, ("department", "model", "kind", "backend"), {})
+    # Two questions about payers: by customer and department together there are thousands of rows.
+    customers = read_rows(period, zone, ("customer", "model", "kind"), {})
+    departments = read_rows(period, zone, ("department",), {})
+    # Read once for several parts of the page.
+    before_rows = read_before(period, ("department", "model", "kind", "backend"), {})
     models = read_spend_by_model(
         period, zone, now, {}, forecast=forecast if is_month else None, before_rows=before_rows
     )
@@ -101,9 +103,9 @@ def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
         spark=figures.spark(today.running, today.usual_running),
         models=models,
         customers=read_allocation(
-            "customer", period, zone, {}, drawn=CUSTOMERS_DRAWN, compared=False, rows=payers
+            "customer", period, zone, {}, drawn=CUSTOMERS_DRAWN, compared=False, rows=customers
         ),
-        departments=tell_departments(payers, before_rows),
+        departments=tell_departments(departments, before_rows),
         why=read_why(models.rows, models.before_rows, period=period, at=period.end),
         live=read_live(now),
         attention=read_attention(zone, now),
@@ -118,7 +120,7 @@ def _month_cards(
         spent, before = models.whole, models.before
     else:
         spent = total(read_rows(month, zone, (), {}))
-        before = total(read_before(month, zone, (), {}))
+        before = total(read_before(month, (), {}))
     first = month.days[0]
     previous = previous_month(first)
     end = local_midnight(next_month(first), zone)

@@ -1,18 +1,18 @@
-"""Reading spend for pages: few statements, and whole days from the coarsest rollup."""
+"""Reading spend for pages: few statements, and whole days."""
 
 from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
 from apps.dashboards.colours import model_key
-from apps.dashboards.periods import Period, end_of_day, local_midnight
+from apps.dashboards.periods import Period, end_of_day
 from apps.tenants.selectors import list_customers, list_departments
 from apps.usage.selectors import Dimension, SpendQuery, SpendRow, read_spend
 
 Filters = Mapping[Dimension, tuple[str | None, ...]]
 
 
-# Reads end with the day: nothing has happened between now and then, and whole days come from the
-# day rollup, whose size does not depend on the time of day.
+# Reads end with the day: nothing has happened between now and then, and whole days need no
+# quarter hours.
 
 
 def read_period_by_day(
@@ -38,17 +38,13 @@ def read_period(
 
 
 def read_before(
-    period: Period, zone: ZoneInfo, group_by: tuple[Dimension, ...], filters: Filters
+    period: Period, group_by: tuple[Dimension, ...], filters: Filters
 ) -> list[SpendRow]:
     """The stretch a period is measured against: its whole days, and the part of its last one."""
-    start, end = period.before_start, period.before_end
-    last_midnight = local_midnight(end.astimezone(zone).date(), zone)
-    rows: list[SpendRow] = []
-    for part_start, part_end in ((start, last_midnight), (last_midnight, end)):
-        if part_start < part_end:
-            query = SpendQuery(start=part_start, end=part_end, group_by=group_by, filters=filters)
-            rows += read_spend(query).rows
-    return rows
+    query = SpendQuery(
+        start=period.before_start, end=period.before_end, group_by=group_by, filters=filters
+    )
+    return read_spend(query).rows
 
 
 def row_model(row: SpendRow) -> str:

@@ -126,7 +126,7 @@ def read_report(
     query = SpendQuery(start=period.start, end=period.end, group_by=FILE_GROUPS)
     parts = read_spend(query)
     by_day = read_period_by_day(period, zone, ("backend",), {})
-    before = read_before(period, zone, (*FILE_GROUPS, "backend"), {})
+    before = read_before(period, (*FILE_GROUPS, "backend"), {})
     names = Names()
     return ReportContent(
         tenant=tenant.name,

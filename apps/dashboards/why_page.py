@@ -32,7 +32,7 @@ def why(request: PageRequest) -> HttpResponse:
     value_names = {"customer": names.customer, "department": names.department}
     report = read_why(
         read_rows(period, zone, group_by, state.spend_filters),
-        read_before(period, zone, group_by, state.spend_filters),
+        read_before(period, group_by, state.spend_filters),
         period=period,
         at=period.end,
         by=by,

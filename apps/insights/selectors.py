@@ -9,6 +9,7 @@ from typing import Final
 from django.db.models import F, Q
 
 from apps.insights.models import PlannedEvent
+from apps.tenants.scoping import once
 
 MAX_EVENTS: Final = 500
 
@@ -35,11 +36,18 @@ def list_planned_events(*, start: datetime, end: datetime) -> list[PlannedEventI
 
     Events withdrawn before they began are left out. At most MAX_EVENTS, the newest.
     """
+    if not _has_planned_events():
+        return []
     held = Q(ended_at=None) | (Q(ended_at__gt=F("starts_at")) & Q(ended_at__gt=start))
     rows = PlannedEvent.objects.filter(held, starts_at__lt=end, ends_at__gt=start).order_by(
         "-starts_at", "-id"
     )[:MAX_EVENTS]
     return [_info(row) for row in reversed(rows)]
+
+
+@once
+def _has_planned_events() -> bool:
+    return PlannedEvent.objects.exists()
 
 
 def _info(row: PlannedEvent) -> PlannedEventInfo:

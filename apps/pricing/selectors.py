@@ -103,8 +103,18 @@ class CatalogueInfo:
 
 def list_backends(*, after_key: str = "", limit: int | None = None) -> list[BackendInfo]:
     """The tenant in scope's backends, by key. Continue with the last key as `after_key`."""
+    if not after_key and limit is None:
+        return list(_every_backend())
+    return _infos(Backend.objects.filter(key__gt=after_key).order_by("key")[:limit])
+
+
+@once
+def _every_backend() -> list[BackendInfo]:
+    return _infos(Backend.objects.order_by("key"))
+
+
+def _infos(rows: Iterable[Backend]) -> list[BackendInfo]:
     book = current_rate_book()
-    rows = Backend.objects.filter(key__gt=after_key).order_by("key")[:limit]
     return [_backend_info(row, book.resolve(row.provider, row.model)) for row in rows]
 
 

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from django.db import connection
 
 from apps.tenants.scoping import current_tenant_id
 from apps.usage.measures import FROM_LEDGER
-from apps.usage.spend_sql import choose_source
+from apps.usage.spend_sql import choose_spans, rows_sql
 
 _TOKENS_SUM = " + ".join(
     FROM_LEDGER[column]
@@ -26,8 +27,10 @@ _ALL_TOKENS = (
     "uncached_input_tokens + r.cache_read_tokens + r.cache_write_5m_tokens"
     " + r.cache_write_1h_tokens + r.output_tokens"
 )
-_PLACE = "department_id, customer_id, project, api_key_id, provider, model, backend_id"
-_S_PLACE = ", ".join(f"s.{column.strip()}" for column in _PLACE.split(","))
+_PLACE_COLUMNS: Final = (
+    "department_id", "customer_id", "project", "api_key_id", "provider", "model", "backend_id",
+)  # fmt: skip
+_S_PLACE = ", ".join(f"s.{column}" for column in _PLACE_COLUMNS)
 
 # Events that name a decision come one by one: what they settle is another's to say.
 _COMMITS = f"""
@@ -107,17 +110,15 @@ def read_volume_by_place(
     start: datetime, end: datetime, zone: ZoneInfo
 ) -> list[tuple[Place, Volume]]:
     """What the rollups hold of [start, end), which are widened to whole quarter hours."""
-    source = choose_source(start, end, None, zone, by_minute=False)
+    spans = choose_spans(start, end, None, zone, by_minute=False)
+    if not spans:
+        return []
+    rows, bounds = rows_sql(spans, None, _PLACE_COLUMNS, (), filtered=())
+    columns = ", ".join(f"r.{column}" for column in _PLACE_COLUMNS)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""
-            SELECT {_S_PLACE}, sum(r.cost_usd), sum(r.{_ALL_TOKENS})::bigint,
-                sum(r.requests)::bigint
-            FROM {source.table} AS r
-            JOIN usage_slice AS s ON s.tenant_id = r.tenant_id AND s.id = r.slice_id
-            WHERE r.tenant_id = %(tenant_id)s AND r.bucket >= %(start)s AND r.bucket < %(end)s
-            GROUP BY {_S_PLACE}
-            """,
-            {"tenant_id": current_tenant_id(), "start": source.start, "end": source.end},
+            f"SELECT {columns}, sum(r.cost_usd), sum(r.{_ALL_TOKENS})::bigint,"
+            f" sum(r.requests)::bigint FROM ({rows}) AS r GROUP BY {columns}",
+            {"tenant_id": current_tenant_id(), **bounds},
         )
         return [(Place(*row[:7]), Volume(*row[7:])) for row in cursor.fetchall()]

@@ -16,6 +16,7 @@ from apps.pricing.core.money import EXACT
 from apps.pricing.selectors import read_backend_keys
 from apps.tenants.scoping import current_tenant_id
 from apps.tenants.selectors import list_api_keys, list_customers, list_departments
+from apps.usage.facets import choose_rollup, rollup_table
 
 # (dimension, key); ("all", "") is the tenant's whole spend.
 SeriesKey = tuple[str, str]
@@ -25,7 +26,8 @@ LONGEST_SEARCH_MS: Final = 2_000
 MAX_DEPTH: Final = 10
 
 _HOUR_OF: Final = "(extract(epoch FROM r.bucket)::bigint / 3600)"
-_FROM_ROLLUP: Final = "FROM usage_rollup_quarter_hour AS r"
+_FROM_ROLLUP: Final = f"FROM {rollup_table('quarter_hour')} AS r"
+_FROM_FEWEST: Final = f"FROM {choose_rollup('quarter_hour', ()).table} AS r"
 _WITH_SLICE: Final = " JOIN usage_slice AS s ON s.tenant_id = r.tenant_id AND s.id = r.slice_id"
 _WHERE: Final = (
     " WHERE r.tenant_id = %(tenant_id)s AND r.bucket >= %(start)s AND r.bucket < %(end)s"
@@ -90,7 +92,7 @@ def start_of_hour(hour: int) -> datetime:
 def read_first_hour() -> int | None:
     """The first hour of which the tenant in scope's rollups hold anything."""
     found: int | None = _one(
-        f"SELECT {_HOUR_OF} {_FROM_ROLLUP} WHERE r.tenant_id = %(tenant_id)s"
+        f"SELECT {_HOUR_OF} {_FROM_FEWEST} WHERE r.tenant_id = %(tenant_id)s"
         " ORDER BY r.bucket LIMIT 1"
     )
     return found
@@ -109,7 +111,7 @@ def has_pending_before(hour: int) -> bool:
 def read_hour_totals(first: int, end: int) -> dict[int, tuple[Decimal, int]]:
     """USD and requests of each hour of [first, end) that has any: cheap, to see what changed."""
     rows = _all(
-        f"SELECT {_HOUR_OF}, sum(r.cost_usd), sum(r.requests)::bigint {_FROM_ROLLUP}{_WHERE}"
+        f"SELECT {_HOUR_OF}, sum(r.cost_usd), sum(r.requests)::bigint {_FROM_FEWEST}{_WHERE}"
         " GROUP BY 1",
         start=start_of_hour(first),
         end=start_of_hour(end),

@@ -1,18 +1,19 @@
 """The only reader of ledger and rollups. Spend is read from rollups alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from functools import reduce
 from typing import Any, Literal
 
 from django.db import connection
 
 from apps.pricing.core.money import EXACT
 from apps.tenants.scoping import current_tenant_id
-from apps.tenants.selectors import get_tenant
+from apps.tenants.selectors import TenantInfo, get_tenant
 from apps.usage.slice_labels import Dimension, SliceLabels, slice_conditions
-from apps.usage.spend_sql import COLUMN_OF, choose_source, spend_sql
+from apps.usage.spend_sql import COLUMN_OF, choose_spans, spend_sql
 
 __all__ = [
     "MEASURES",
@@ -98,34 +99,38 @@ NOTHING: tuple[Any, ...] = (Decimal(0), 0, 0, 0, 0, 0, 0, Decimal(0), 0, 0, 0, 0
 def read_spend(query: SpendQuery) -> Spend:
     """Sum the tenant in scope's rollups; rows by bucket, then cost, highest first."""
     tenant = get_tenant()
-    source = choose_source(
-        query.start, query.end, query.interval, tenant.zone, by_minute=query.by_minute
-    )
     labels = SliceLabels()
     columns = sorted({COLUMN_OF[dimension] for dimension in query.group_by})
-    conditions, wanted = slice_conditions(query.filters, labels)
-    parameters: dict[str, Any] = {
-        "tenant_id": tenant.id,
-        "time_zone": tenant.time_zone,
-        "start": source.start,
-        "end": source.end,
-        **wanted,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(spend_sql(source, query.interval, columns, conditions), parameters)
-        found = cursor.fetchall()
+    found = _read_sums(query, columns, tenant, labels)
     sums: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for bucket, *rest in found:
         values = dict(zip(columns, rest[: len(columns)], strict=True))
         # Dimensions that share a column (customer, tier) may fold several rows into one.
         group = (bucket, *(labels.of(d, values[COLUMN_OF[d]]) for d in query.group_by))
-        sums[group] = _add(sums.get(group, NOTHING), rest[len(columns) :])
+        measures = tuple(rest[len(columns) :])
+        known = sums.get(group)
+        sums[group] = measures if known is None else _add(known, measures)
     rows = [_row(query.group_by, group, measures) for group, measures in sums.items()]
     rows.sort(key=lambda row: (str(row.bucket or ""), -row.cost_usd, -row.requests))
-    total = NOTHING
-    for measures in sums.values():
-        total = _add(total, measures)
-    return Spend(total=_row((), (None,), total), rows=rows)
+    return Spend(total=_row((), (None,), _add(NOTHING, *sums.values())), rows=rows)
+
+
+def _read_sums(
+    query: SpendQuery, columns: list[str], tenant: TenantInfo, labels: SliceLabels
+) -> list[tuple[Any, ...]]:
+    """Rows of (bucket, *columns, *MEASURES)."""
+    spans = choose_spans(
+        query.start, query.end, query.interval, tenant.zone, by_minute=query.by_minute
+    )
+    if not spans:
+        return []
+    conditions, wanted = slice_conditions(query.filters, labels)
+    filtered = [COLUMN_OF[dimension] for dimension in query.filters]
+    statement, bounds = spend_sql(spans, query.interval, columns, conditions, filtered=filtered)
+    parameters = {"tenant_id": tenant.id, "time_zone": tenant.time_zone, **bounds, **wanted}
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())
 
 
 def read_last_event_at() -> datetime | None:
@@ -157,11 +162,11 @@ def list_tenants_with_pending_usage() -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _add(left: Sequence[Any], right: Sequence[Any]) -> tuple[Any, ...]:
+def _add(*rows: tuple[Any, ...]) -> tuple[Any, ...]:
     # Python's usual 28 digits would round a sum of exact amounts.
     return tuple(
-        EXACT.add(a, b) if isinstance(a, Decimal) else a + b
-        for a, b in zip(left, right, strict=True)
+        reduce(EXACT.add, column) if isinstance(column[0], Decimal) else sum(column)
+        for column in zip(*rows, strict=True)
     )
 
 

@@ -41,13 +41,8 @@ from apps.usage.ledger import (
     ensure_partitions,
     write_commit,
 )
-from apps.usage.rollups import (
-    Reconciliation,
-    fold_pending,
-    forget_old_minutes,
-    hold_folds,
-    reconcile_usage,
-)
+from apps.usage.reconciliation import Reconciliation, reconcile_usage
+from apps.usage.rollups import fold_pending, forget_old_minutes, hold_folds
 from apps.usage.selectors import list_tenants_with_usage_since
 from apps.usage.slices import (
     Dimensions,

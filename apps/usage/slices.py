@@ -15,6 +15,7 @@ from apps.tenants.scoping import current_tenant_id
 from apps.tenants.services import ensure_customers, ensure_departments
 from apps.usage.core.attribution import Target
 from apps.usage.core.events import UsageEvent
+from apps.usage.facets import COLUMNS, FACETS, facet_column, facet_digest
 
 # An event's dimensions as reported, with the key that reported them. A plain tuple: it is built
 # and hashed for each event.
@@ -139,22 +140,54 @@ SliceRow = tuple[
 ]
 
 
+_TYPES: Final = {"backend_id": "bigint", "api_key_id": "bigint", "customer_id": "bigint",
+                 "department_id": "bigint"}  # fmt: skip
+_UNNESTED: Final = ", ".join(f"%({c})s::{_TYPES.get(c, 'text')}[]" for c in COLUMNS)
+_DIGESTS: Final = ", ".join(f"{facet_digest(facet, 'one')} AS {facet}_digest" for facet in FACETS)
+_GIVEN: Final = f"""WITH given AS MATERIALIZED (
+    SELECT one.*, {_DIGESTS} FROM unnest(%(digest)s::uuid[], {_UNNESTED})
+        AS one (digest, {", ".join(COLUMNS)})
+)"""
+_COARSE: Final = [
+    f"""{_GIVEN} INSERT INTO usage_coarse_slice (tenant_id, facet, digest, {", ".join(columns)})
+    SELECT DISTINCT %(tenant_id)s::bigint, '{facet}', {facet}_digest, {", ".join(columns)}
+    FROM given ORDER BY 3 ON CONFLICT DO NOTHING"""
+    for facet, columns in FACETS.items()
+]
+# One look at the index for each: joined, PostgreSQL may choose to compare all with all.
+_COARSE_IDS: Final = ", ".join(
+    f"(SELECT id FROM usage_coarse_slice AS c WHERE c.tenant_id = %(tenant_id)s"
+    f" AND c.facet = '{facet}' AND c.digest = given.{facet}_digest)"
+    for facet in FACETS
+)
+_FINE: Final = f"""{_GIVEN} INSERT INTO usage_slice (tenant_id, digest, {", ".join(COLUMNS)},
+    {", ".join(map(facet_column, FACETS))})
+SELECT %(tenant_id)s, digest, {", ".join(COLUMNS)}, {_COARSE_IDS}
+FROM given ORDER BY digest ON CONFLICT DO NOTHING"""
+
+
 def write_slices(rows: set[SliceRow]) -> dict[SliceRow, int]:
+    """Intern combinations, and the coarse slices that they belong to."""
     tenant_id = current_tenant_id()
     by_digest = {_digest(row): row for row in rows}
     with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO usage_slice (tenant_id, digest, backend_id, provider, model, api_key_id,"
-            " customer_id, department_id, project, environment, task, status)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-            " ON CONFLICT (tenant_id, digest) DO NOTHING",
-            [(tenant_id, digest, *row) for digest, row in sorted(by_digest.items())],
-        )
-        cursor.execute(
-            "SELECT digest, id FROM usage_slice WHERE tenant_id = %s AND digest = ANY(%s::uuid[])",
-            [tenant_id, list(by_digest)],
-        )
-        return {by_digest[digest.hex]: slice_id for digest, slice_id in cursor.fetchall()}
+        known = _known(cursor, tenant_id, list(by_digest))
+        missing = {digest: row for digest, row in by_digest.items() if digest not in known}
+        if missing:
+            arrays = dict(zip(COLUMNS, map(list, zip(*missing.values(), strict=True)), strict=True))
+            parameters: dict[str, Any] = {"tenant_id": tenant_id, "digest": list(missing), **arrays}
+            for statement in (*_COARSE, _FINE):
+                cursor.execute(statement, parameters)
+            known |= _known(cursor, tenant_id, list(missing))
+    return {row: known[digest] for digest, row in by_digest.items()}
+
+
+def _known(cursor: Any, tenant_id: int, digests: list[str]) -> dict[str, int]:
+    cursor.execute(
+        "SELECT digest, id FROM usage_slice WHERE tenant_id = %s AND digest = ANY(%s::uuid[])",
+        [tenant_id, digests],
+    )
+    return {digest.hex: slice_id for digest, slice_id in cursor.fetchall()}
 
 
 def _digest(row: SliceRow) -> str:

@@ -1,11 +1,13 @@
-"""From a question about spend to one SQL statement over one rollup. Part of selectors."""
+"""From a question about spend to one SQL statement over few rows of rollups. Part of selectors."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-QUARTER_HOUR = timedelta(minutes=15)
+from apps.usage.core.cover import MINUTE, Grain, Span, ceil_to, cover, floor_to, quarter_hours
+from apps.usage.facets import choose_rollup
+from apps.usage.measures import FROM_LEDGER
 
 # Dimension -> the slice's column. Several dimensions may share one: labels differ.
 COLUMN_OF = {
@@ -38,47 +40,19 @@ SUMS = """sum(r.cost_usd), sum(r.requests)::bigint,
 SOMETHING = "sum(r.requests) <> 0 OR sum(r.cost_usd) <> 0 OR sum(r.unpriced_requests) <> 0"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The rollup that answers, and the bounds as its buckets have them: [start, end)."""
-
-    table: str
-    start: Any
-    end: Any
-
-
-def floor_to(moment: datetime, step: timedelta) -> datetime:
-    return moment - (moment - datetime(2000, 1, 1, tzinfo=UTC)) % step
-
-
-def ceil_to(moment: datetime, step: timedelta) -> datetime:
-    return moment + (datetime(2000, 1, 1, tzinfo=UTC) - moment) % step
-
-
-def is_local_midnight(moment: datetime, zone: ZoneInfo) -> bool:
-    return moment.astimezone(zone).time() == time.min
-
-
-def choose_source(
+def choose_spans(
     start: datetime, end: datetime, interval: str | None, zone: ZoneInfo, *, by_minute: bool
-) -> Source:
-    """The coarsest rollup whose buckets can answer; bounds are widened to its buckets."""
+) -> tuple[Span, ...]:
+    """The buckets that add up to [start, end), which is widened to quarter hours or minutes."""
     if interval == "minute" or by_minute:
-        minute = timedelta(minutes=1)
-        return Source("usage_rollup_minute", floor_to(start, minute), ceil_to(end, minute))
-    whole_days = is_local_midnight(start, zone) and is_local_midnight(end, zone)
-    if whole_days and interval in (None, "day", "week", "month"):
-        return Source(
-            "usage_rollup_day", start.astimezone(zone).date(), end.astimezone(zone).date()
-        )
-    return Source(
-        "usage_rollup_quarter_hour",
-        floor_to(start, QUARTER_HOUR),
-        ceil_to(end, QUARTER_HOUR),
-    )
+        start, end = floor_to(start, MINUTE), ceil_to(end, MINUTE)
+        return (Span("minute", start, end),) if start < end else ()
+    if interval == "hour":
+        return quarter_hours(start, end)
+    return cover(start, end, zone, with_months=interval in (None, "month"))
 
 
-def bucket_expression(table: str, interval: str | None) -> str:
+def bucket_expression(grain: Grain, interval: str | None) -> str:
     """The reported bucket of a rollup row: a date for days, weeks and months, else an instant."""
     if interval is None:
         return "NULL"
@@ -87,26 +61,57 @@ def bucket_expression(table: str, interval: str | None) -> str:
     if interval == "hour":
         return "date_trunc('hour', r.bucket, %(time_zone)s)"
     local_day = (
-        "r.bucket" if table == "usage_rollup_day" else "(r.bucket AT TIME ZONE %(time_zone)s)::date"
+        "r.bucket" if grain in ("day", "month") else "(r.bucket AT TIME ZONE %(time_zone)s)::date"
     )
     return local_day if interval == "day" else f"date_trunc('{interval}', {local_day})::date"
 
 
-def spend_sql(
-    source: Source, interval: str | None, columns: list[str], conditions: list[str]
-) -> str:
-    """Rows of (bucket, *columns, *SUMS), each group once."""
-    bucket = bucket_expression(source.table, interval)
+def rows_sql(
+    spans: Sequence[Span],
+    interval: str | None,
+    columns: Sequence[str],
+    conditions: Sequence[str],
+    *,
+    filtered: Sequence[str],
+) -> tuple[str, dict[str, Any]]:
+    """Rows of rollups that add up to what is asked: (bucket, *columns, *measures), and bounds.
+
+    Taken away they are negative. `conditions` are about slices `s` and their columns `filtered`.
+    """
+    parts: list[str] = []
+    bounds: dict[str, Any] = {}
+    needed = {*columns, *filtered}
     selected = "".join(f", s.{column}" for column in columns)
-    join = (
-        " JOIN usage_slice AS s ON s.tenant_id = r.tenant_id AND s.id = r.slice_id"
-        if columns or conditions
-        else ""
-    )
     where = "".join(f" AND {condition}" for condition in conditions)
+    for n, span in enumerate(spans):
+        rollup = choose_rollup(span.grain, needed)
+        join = (
+            f" JOIN {rollup.slices} AS s ON s.tenant_id = r.tenant_id AND s.id = r.slice_id"
+            if needed
+            else ""
+        )
+        sign = "-" if span.sign < 0 else ""
+        measures = "".join(f", {sign}r.{column} AS {column}" for column in FROM_LEDGER)
+        parts.append(
+            f"SELECT {bucket_expression(span.grain, interval)} AS bucket{selected}{measures}"
+            f" FROM {rollup.table} AS r{join} WHERE r.tenant_id = %(tenant_id)s"
+            f" AND r.bucket >= %(start_{n})s AND r.bucket < %(end_{n})s{where}"
+        )
+        bounds |= {f"start_{n}": span.start, f"end_{n}": span.end}
+    return " UNION ALL ".join(parts), bounds
+
+
+def spend_sql(
+    spans: Sequence[Span],
+    interval: str | None,
+    columns: Sequence[str],
+    conditions: Sequence[str],
+    *,
+    filtered: Sequence[str],
+) -> tuple[str, dict[str, Any]]:
+    """Rows of (bucket, *columns, *SUMS), each group once; and the bounds. Needs a span."""
+    rows, bounds = rows_sql(spans, interval, columns, conditions, filtered=filtered)
+    selected = "".join(f", r.{column}" for column in columns)
     groups = ", ".join(str(n) for n in range(1, len(columns) + 2))
-    return (
-        f"SELECT {bucket}{selected}, {SUMS} FROM {source.table} AS r{join}"
-        " WHERE r.tenant_id = %(tenant_id)s AND r.bucket >= %(start)s AND r.bucket < %(end)s"
-        f"{where} GROUP BY {groups} HAVING {SOMETHING}"
-    )
+    grouped = f"GROUP BY {groups} HAVING {SOMETHING}"
+    return f"SELECT r.bucket{selected}, {SUMS} FROM ({rows}) AS r {grouped}", bounds

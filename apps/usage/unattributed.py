@@ -21,7 +21,8 @@ from apps.tenants.selectors import get_tenant, list_api_keys, list_customers, li
 from apps.usage.charges import json_of
 from apps.usage.core.attribution import FIELDS, KEY, TAG_PREFIX, MappingRule, Target
 from apps.usage.ledger import LEFT_JOIN_MOVED
-from apps.usage.spend_sql import choose_source, spend_sql
+from apps.usage.selectors import MEASURES
+from apps.usage.spend_sql import choose_spans, spend_sql
 
 NEWEST_READ: Final = 5_000
 LONGEST_READ_MS: Final = 3_000
@@ -93,20 +94,22 @@ class Unattributed:
 
 def read_unattributed(target: Target, start: datetime, end: datetime) -> Unattributed:
     """What the tenant in scope's routers did not say, and finance cannot allocate."""
-    condition = f"s.{_COLUMNS[target]} IS NULL"
-    all_cost_usd, all_requests, _ = _sum(start, end, [])
-    cost_usd, requests, unpriced_requests = _sum(start, end, [condition])
+    missing = _COLUMNS[target]
+    condition = f"s.{missing} IS NULL"
+    all_cost_usd, all_requests, _ = _sum(start, end, {})
+    cost_usd, requests, unpriced_requests = _sum(start, end, {missing: condition})
     parts = {}
     for by, column in _COLUMNS.items():
         if by in (target, "backend"):
             continue
-        rows = _sums(start, end, column, [condition])
+        rows = _sums(start, end, column, {missing: condition})
         names = _names_of(by)
         parts[by] = _leading(
             Part(_value(by, value, names), _text(names.get(value, value)), count, part_usd)
             for value, part_usd, count, _ in rows
         )
-    newest = _read_newest(start, end, f"AND {condition}")
+    # A ledger of which nothing is wanted would be looked through to its end.
+    newest = _read_newest(start, end, f"AND {condition}") if requests else []
     return Unattributed(
         target=target,
         start=start,
@@ -154,11 +157,12 @@ _Newest = tuple[Any, ...]
 
 
 def _match_in_rollups(rule: MappingRule, column: str, start: datetime, end: datetime) -> RuleMatch:
-    conditions = [
-        f"s.{column} = %(value)s" if rule.value is not None else f"s.{column} IS NOT NULL"
-    ]
+    conditions = {
+        column: f"s.{column} = %(value)s" if rule.value is not None else f"s.{column} IS NOT NULL"
+    }
     if rule.attribute == KEY:
-        conditions.append(f"s.{_COLUMNS[rule.target]} IS NULL")
+        target = _COLUMNS[rule.target]
+        conditions[target] = f"s.{target} IS NULL"
     cost_usd, requests, _ = _sum(start, end, conditions, {"value": _column_value(rule)})
     return RuleMatch(True, requests, cost_usd)
 
@@ -176,7 +180,7 @@ def _column_value(rule: MappingRule) -> Any:
 def _sum(
     start: datetime,
     end: datetime,
-    conditions: list[str],
+    conditions: Mapping[str, str],
     values: Mapping[str, Any] | None = None,
 ) -> tuple[Decimal, int, int]:
     """(cost, requests, unpriced requests) in all."""
@@ -188,23 +192,34 @@ def _sums(
     start: datetime,
     end: datetime,
     column: str | None,
-    conditions: list[str],
+    conditions: Mapping[str, str],
     values: Mapping[str, Any] | None = None,
 ) -> list[tuple[Any, Decimal, int, int]]:
-    """(value of the column, cost, requests, unpriced requests) by a slice's column, or in all."""
+    """(value of the column, cost, requests, unpriced requests) by a slice's column, or in all.
+    `conditions` by the columns they are about."""
     tenant = get_tenant()
-    source = choose_source(start, end, None, tenant.zone, by_minute=False)
+    spans = choose_spans(start, end, None, tenant.zone, by_minute=False)
+    if not spans:
+        return []
     columns = [column] if column else []
+    statement, bounds = spend_sql(
+        spans, None, columns, [*conditions.values()], filtered=[*conditions]
+    )
     with connection.cursor() as cursor:
-        cursor.execute(
-            spend_sql(source, None, columns, conditions),
-            {**(values or {}), "tenant_id": tenant.id, "start": source.start, "end": source.end},
-        )
+        cursor.execute(statement, {**(values or {}), "tenant_id": tenant.id, **bounds})
         rows = cursor.fetchall()
-    first = 1 + len(columns)
-    return [
-        (row[1] if column else None, row[first], int(row[first + 1]), int(row[-1])) for row in rows
-    ]
+    found = []
+    for _, *rest in rows:
+        measures = dict(zip(MEASURES, rest[len(columns) :], strict=True))
+        found.append(
+            (
+                rest[0] if column else None,
+                measures["cost_usd"],
+                measures["requests"],
+                measures["unpriced_requests"],
+            )
+        )
+    return found
 
 
 def _names_of(by: str) -> Mapping[Any, str]:

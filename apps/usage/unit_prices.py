@@ -19,7 +19,9 @@ from apps.usage.core.cache_savings import (
     add_listed,
     listed_day,
 )
+from apps.usage.facets import choose_rollup
 from apps.usage.slice_labels import Dimension, slice_conditions
+from apps.usage.spend_sql import COLUMN_OF
 
 # (model, cloud or local)
 ModelKind = tuple[str, str]
@@ -29,7 +31,7 @@ _DAYS: Final = """
 SELECT s.model, s.backend_id, r.bucket, sum(r.uncached_input_tokens)::bigint,
     sum(r.cache_read_tokens)::bigint, sum(r.cache_write_5m_tokens)::bigint,
     sum(r.cache_write_1h_tokens)::bigint, sum(r.output_tokens)::bigint
-FROM usage_rollup_day AS r JOIN usage_slice AS s ON s.tenant_id = r.tenant_id AND s.id = r.slice_id
+FROM {table} AS r JOIN {slices} AS s ON s.tenant_id = r.tenant_id AND s.id = r.slice_id
 WHERE r.tenant_id = %(tenant_id)s AND r.bucket >= %(first)s AND r.bucket < %(end)s{conditions}
 GROUP BY 1, 2, 3
 """
@@ -44,7 +46,12 @@ def read_listed(
     really paid is in `read_spend`.
     """
     conditions, parameters = slice_conditions(filters)
-    statement = _DAYS.format(conditions="".join(f" AND {one}" for one in conditions))
+    rollup = choose_rollup("day", {"model", "backend_id", *(COLUMN_OF[name] for name in filters)})
+    statement = _DAYS.format(
+        table=rollup.table,
+        slices=rollup.slices,
+        conditions="".join(f" AND {one}" for one in conditions),
+    )
     parameters |= {"tenant_id": current_tenant_id(), "first": first, "end": end}
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)

@@ -9,14 +9,16 @@ from django.db import connection
 from apps.pricing.core.rating import RateBook
 from apps.pricing.selectors import current_rate_book
 from apps.tenants.scoping import current_tenant_id
+from apps.usage.facets import choose_rollup
 
 MAX_UNRESOLVED: Final = 500
-NAMES = """
+_ROLLUP: Final = choose_rollup("day", ("provider", "model"))
+NAMES = f"""
 SELECT s.provider, s.model, sum(r.unpriced_requests),
     sum(r.uncached_input_tokens + r.cache_read_tokens + r.cache_write_5m_tokens
         + r.cache_write_1h_tokens + r.output_tokens)
-FROM usage_rollup_day AS r
-JOIN usage_slice AS s ON s.tenant_id = r.tenant_id AND s.id = r.slice_id
+FROM {_ROLLUP.table} AS r
+JOIN {_ROLLUP.slices} AS s ON s.tenant_id = r.tenant_id AND s.id = r.slice_id
 WHERE r.tenant_id = %s AND r.bucket BETWEEN %s AND %s AND r.unpriced_requests > 0
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT %s
 """

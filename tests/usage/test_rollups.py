@@ -13,6 +13,7 @@ from django.db import connection, connections
 
 from apps.tenants.scoping import tenant_scope
 from apps.usage.adapters.native import parse_native
+from apps.usage.reconciliation import ROLLUPS
 from apps.usage.selectors import SpendQuery, read_spend
 from apps.usage.services import fold_pending, forget_old_minutes, ingest_events, reconcile_usage
 from tests.conftest import Key, MakeTenant, make_key, native_event, roll_up
@@ -113,7 +114,16 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize(
-    "table", ["usage_rollup_minute", "usage_rollup_quarter_hour", "usage_rollup_day"]
+    "table",
+    [
+        "usage_rollup_minute",
+        "usage_rollup_quarter_hour",
+        "usage_rollup_day",
+        "usage_rollup_month",
+        "usage_rollup_quarter_hour_customer",
+        "usage_rollup_day_work",
+        "usage_rollup_month_customer_backend",
+    ],
 )
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_reconcile_sees_and_repairs_damage(key: Key, table: str, damage: str) -> None:
@@ -128,6 +138,20 @@ def test_reconcile_sees_and_repairs_damage(key: Key, table: str, damage: str) ->
     assert again.ledger_cost_usd == Decimal("0.0009")
 
 
+def test_what_pages_read_is_kept_with_the_rest_when_usage_comes_late(key: Key) -> None:
+    """Every rollup holds every event; those of the same grain sum to the same."""
+    for days in (0, 3, 45, 1):
+        about = {"customer": f"c{days}", "department": f"d{days % 2}", "task": "rag"}
+        ingest(key, [event_at(NOW - timedelta(days=days), **about) for _ in range(days + 1)])
+        roll_up(key.identity.tenant_id)
+    with tenant_scope(key.identity.tenant_id), connection.cursor() as cursor:
+        for table in ROLLUPS:
+            if table != "usage_rollup_minute":
+                cursor.execute(f"SELECT sum(requests) FROM {table}")
+                assert cursor.fetchone() == (1 + 4 + 46 + 2,), table
+    assert reconcile_usage(key.identity.tenant_id, now=NOW).is_clean
+
+
 def test_invented_rollup_is_removed_by_repair(key: Key) -> None:
     ingest(key, [native_event()])
     roll_up(key.identity.tenant_id)
@@ -136,7 +160,8 @@ def test_invented_rollup_is_removed_by_repair(key: Key) -> None:
             "UPDATE usage_rollup_day SET bucket = bucket - 5 WHERE tenant_id = %s",
             [key.identity.tenant_id],
         )
-    assert len(reconcile_usage(key.identity.tenant_id, now=NOW, repair=True).drifts) == 2
+    found = reconcile_usage(key.identity.tenant_id, now=NOW, repair=True).drifts
+    assert [one.table for one in found] == ["usage_rollup_day"] * 2
     assert reconcile_usage(key.identity.tenant_id, now=NOW).is_clean
 
 

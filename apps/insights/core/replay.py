@@ -6,11 +6,13 @@ over forecast, so that it is as large for a half as for the double.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.insights.core.robust import sample_quantiles
 from apps.insights.core.weekly_level import (
     OPINIONS,
     Fit,
@@ -89,7 +91,16 @@ class Spread:
 
 
 def replay(days: Floats) -> Replay:
-    """`days` are USD of consecutive whole days, oldest first, NaN where unknown."""
+    """`days` are USD of consecutive whole days, oldest first, NaN where unknown.
+
+    Whole days that are over hardly change, and pages ask again all day: the answer is remembered.
+    """
+    return _replay(days.astype(np.float64).tobytes())
+
+
+@lru_cache(maxsize=1024)
+def _replay(usd: bytes) -> Replay:
+    days = np.frombuffer(usd)
     length = len(days)
     known = np.flatnonzero(np.isfinite(days))
     first = int(known[0]) + MIN_KNOWN_DAYS if len(known) else length
@@ -169,9 +180,9 @@ def _spread(past: _Past, weights: Floats, *, of_sums: bool) -> Spread:
         ratio = _usual_ratio(previous, lead, of_sums=of_sums)
         separate = 1 + (len(errors) - 1) / lead if len(errors) else 0.0
         seen = errors if len(errors) else np.zeros(1)
-        quantile_10, middle, quantile_90 = np.quantile(seen, (0.1, 0.5, 0.9))
+        quantile_10, middle, quantile_90 = sample_quantiles(seen, (0.1, 0.5, 0.9))
         of_prior = PRIOR_ORIGINS / (separate + PRIOR_ORIGINS)
-        both = (1 - of_prior) * np.quantile(np.abs(seen), 0.8) + of_prior * both * ratio
+        both = (1 - of_prior) * sample_quantiles(np.abs(seen), (0.8,))[0] + of_prior * both * ratio
         low = max((1 - of_prior) * -quantile_10 + of_prior * low * ratio, LEAST_HALF_WIDTH)
         high = max((1 - of_prior) * quantile_90 + of_prior * high * ratio, LEAST_HALF_WIDTH)
         trusted = BIAS_FOLLOWED * separate / (separate + BIAS_ORIGINS)
@@ -179,7 +190,7 @@ def _spread(past: _Past, weights: Floats, *, of_sums: bool) -> Spread:
         rows.append(
             (
                 (low + both) / 2 * (LOW_MARGIN + shared),
-                float(middle) * trusted,
+                middle * trusted,
                 (high + both) / 2 * (HIGH_MARGIN + shared),
             )
         )

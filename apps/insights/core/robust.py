@@ -24,6 +24,21 @@ def row_quantiles(rows: Rows, shares: tuple[float, ...]) -> list[Rows]:
     return [np.take_along_axis(ordered, place[None], axis=0)[0] for place in places]
 
 
+def sample_quantiles(values: Rows, shares: tuple[float, ...]) -> list[float]:
+    """np.quantile of a few known values, whose own checks take ten times as long as its work."""
+    ordered = np.sort(values).tolist()
+    found = []
+    for share in shares:
+        place = share * (len(ordered) - 1)
+        below = int(place)
+        low, high = ordered[below], ordered[min(below + 1, len(ordered) - 1)]
+        part = place - below
+        # The nearer end is what is moved from, as numpy does it.
+        step = (high - low) * (part if part < 0.5 else 1 - part)
+        found.append(low + step if part < 0.5 else high - step)
+    return found
+
+
 def row_median(rows: Rows) -> Rows:
     """The median of each column's known values; NaN where none is."""
     ordered = np.sort(rows, axis=0)

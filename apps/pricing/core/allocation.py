@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from math import lcm
 from typing import Final, Self
 
@@ -73,15 +74,10 @@ class Throughput:
 
     def seconds_per_token(self) -> tuple[Fraction, Fraction, Fraction]:
         """Of an input, a cached input and an output token."""
-        one_input = 1 / Fraction(self.input_tokens_per_second)
-        cached = one_input * Fraction(self.cached_input_weight)
-        return one_input, cached, 1 / Fraction(self.output_tokens_per_second)
+        return _seconds_per_token(self)
 
     def weights(self) -> "Weights":
-        seconds = self.seconds_per_token()
-        scale = lcm(*(each.denominator for each in seconds))
-        one_input, cached, one_output = (int(each * scale) for each in seconds)
-        return Weights(one_input, cached, one_output, scale)
+        return _weights(self)
 
     def seconds(self, tokens: TokenCounts) -> Fraction:
         """Hardware time that the tokens took."""
@@ -104,6 +100,22 @@ class Weights:
             + tokens.cached_input_tokens * self.cached_input
             + tokens.output_tokens * self.output
         )
+
+
+# Few throughputs are asked for a thousand times each: for every hour of a page.
+@lru_cache(maxsize=256)
+def _seconds_per_token(throughput: Throughput) -> tuple[Fraction, Fraction, Fraction]:
+    one_input = 1 / Fraction(throughput.input_tokens_per_second)
+    cached = one_input * Fraction(throughput.cached_input_weight)
+    return one_input, cached, 1 / Fraction(throughput.output_tokens_per_second)
+
+
+@lru_cache(maxsize=256)
+def _weights(throughput: Throughput) -> Weights:
+    seconds = _seconds_per_token(throughput)
+    scale = lcm(*(each.denominator for each in seconds))
+    one_input, cached, one_output = (int(each * scale) for each in seconds)
+    return Weights(one_input, cached, one_output, scale)
 
 
 @dataclass(frozen=True, slots=True)

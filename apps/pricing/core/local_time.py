@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, Self
 from zoneinfo import ZoneInfo
 
@@ -89,6 +90,7 @@ def day_start(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time.min, zone).astimezone(UTC)
 
 
+@lru_cache(maxsize=1024)
 def month_interval(month: date, zone: ZoneInfo) -> Interval:
     """The local month that `month` is a day of: 23 and 25 hour days make it shorter or longer."""
     first = month.replace(day=1)

@@ -29,10 +29,10 @@ def _nearest(numerator: int, denominator: int) -> int:
 
 def whole_units(amount: Decimal, decimals: int = COST_DECIMALS) -> int:
     """An amount in units of its last allowed decimal. ValueError when it has more decimals."""
-    units: Fraction = Fraction(amount) * 10**decimals
-    if units.denominator != 1:
+    units = EXACT.scaleb(amount, decimals)
+    if units != units.to_integral_value(context=EXACT):
         raise ValueError(f"{amount} has more than {decimals} decimals")
-    return units.numerator
+    return int(units)
 
 
 def from_units(units: int, decimals: int = COST_DECIMALS) -> Decimal:
