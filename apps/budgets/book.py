@@ -154,7 +154,7 @@ def budget_book(tenant_id: int) -> BudgetBook:
         with tenant_scope(tenant_id):
             return _read(tenant_id, known)
 
-    return _books.get(tenant_id, read)
+    return _books.get(tenant_id, read, stands=True)
 
 
 def read_book() -> BudgetBook:

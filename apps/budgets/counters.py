@@ -40,6 +40,7 @@ from apps.budgets.counter_types import (
 
 LUA: Final = Path(__file__).parent / "lua"
 SHARED: Final = "counter"  # put before every other
+PAIR: Final = ("hold", "request")
 NO_TAKES: Final[Mapping[str, Mapping[CounterId, int]]] = MappingProxyType({})
 
 
@@ -73,31 +74,33 @@ class Counters:
     def epoch(self) -> str:
         return self._epoch
 
-    def reserve(self, wanted: Sequence["Wanted"]) -> "list[Held | Seen | Unready | Refused]":
-        """Set aside each one's amounts in every counter or in none; all in one round trip, one
-        after the other."""
-        pipeline = client().pipeline(transaction=False)
-        sha = _scripts.sha["reserve"]
+    def reserve(self, wanted: Sequence[Wanted]) -> list[Held | Seen | Unready | Refused]:
+        """Set aside each one's amounts in every counter or in none, one after the other; all by one
+        call, because each call costs more than what it does."""
+        places: dict[CounterId, int] = {}
+        names: list[str] = []
+        lines: list[str] = []
         for each in wanted:
-            keys = [
-                _epoch_key(self.tenant_id),
-                f"{self._prefix}expiry",
-                f"{self._prefix}request:{each.request_id}",
-                f"{self._prefix}hold:{each.decision_id}",
-                *(self._key(counter) for counter, _ in each.amounts),
-            ]
-            pipeline.evalsha(
-                sha,
-                len(keys),
-                *keys,
-                self._epoch,
-                _milliseconds(each.expires_at),
-                each.ttl_ms,
-                each.decision_id,
-                *(amount for _, amount in each.amounts),
-            )
-        answers = _answered(lambda: pipeline.execute(raise_on_error=True))
-        return [_read(each, answer) for each, answer in zip(wanted, answers, strict=True)]
+            line = f"{_milliseconds(each.expires_at)} {each.ttl_ms} {each.decision_id}"
+            for counter, count in each.amounts:
+                line += f" {places.setdefault(counter, len(places) + 1)} {count}"
+            lines.append(line)
+            names += (f"request:{each.request_id}", f"hold:{each.decision_id}")
+        keys = ["expiry", *(self._name(counter) for counter in places), *names]
+        answer = self._ask("reserve", keys, [len(places), *lines])
+        if answer == "lost":
+            raise CountersLost
+        counters = list(places)
+        return [
+            _read(each, told.split(" "), counters)
+            for each, told in zip(wanted, str(answer).split("\n"), strict=True)
+        ]
+
+    def let_go(self, told: Sequence[tuple[str, str]]) -> None:
+        """Decisions, with their requests, that nobody was told of: they hold nothing any more, and
+        the requests may be decided anew."""
+        names = [f"{kind}:{name}" for pair in told for kind, name in zip(PAIR, pair, strict=True)]
+        self.run("let_go", ["expiry", *names], [decision_id for decision_id, _ in told])
 
     def end_hold(
         self, decision_id: str, *, counted: Iterable[tuple[CounterId, int]] = (), ttl_ms: int = 1
@@ -252,8 +255,11 @@ class Counters:
         """Whether these are still the tenant's counters, on the server that they were made on."""
         return bool(_answered(lambda: client().get(_epoch_key(self.tenant_id))) == self._epoch)
 
+    def _name(self, counter: CounterId) -> str:
+        return f"c:{counter.budget_id}:{int(counter.period_start.timestamp())}"
+
     def _key(self, counter: CounterId) -> str:
-        return f"{self._prefix}c:{counter.budget_id}:{int(counter.period_start.timestamp())}"
+        return self._prefix + self._name(counter)
 
     def parts_text(self, parts: Iterable[tuple[CounterId, int]]) -> str:
         return "\n".join(f"{self._key(counter)} {number}" for counter, number in parts)
@@ -265,32 +271,33 @@ class Counters:
         arguments: Sequence[Any],
         counters: Sequence[CounterId] = (),
     ) -> list[Any]:
-        names = [
-            _epoch_key(self.tenant_id),
-            *(self._prefix + key for key in keys),
-            *(self._key(counter) for counter in counters),
-        ]
-        call = client().evalsha
-        sha = _scripts.sha[script]
-        answer = _answered(lambda: call(sha, len(names), *names, self._epoch, *arguments))
+        names = [*keys, *(self._name(counter) for counter in counters)]
+        answer = self._ask(script, names, arguments)
         if answer[0] == "lost":
             raise CountersLost
         return cast("list[Any]", answer)
 
+    def _ask(self, script: str, names: Sequence[str], arguments: Sequence[Any]) -> Any:
+        keys = [_epoch_key(self.tenant_id), *(self._prefix + name for name in names)]
+        call = client().evalsha
+        sha = _scripts.sha[script]
+        return _answered(lambda: call(sha, len(keys), *keys, self._epoch, *arguments))
 
-def _read(wanted: "Wanted", answer: list[Any]) -> "Held | Seen | Unready | Refused":
-    if answer[0] == "held":
+
+def _read(
+    wanted: Wanted, told: Sequence[str], counters: Sequence[CounterId]
+) -> Held | Seen | Unready | Refused:
+    """A line of the answer; places in it are those of `counters`, from 1."""
+    if told[0] == "held":
         return Held()
-    if answer[0] == "seen":
-        return Seen(str(answer[1]))
-    if answer[0] == "unready":
-        return Unready(wanted.amounts[int(answer[1]) - 1][0])
-    if answer[0] == "lost":
-        raise CountersLost
-    numbers = [int(value) for value in answer[1:]]
-    return Refused(
-        tuple(Refusal(numbers[n] - 1, *numbers[n + 1 : n + 4]) for n in range(0, len(numbers), 4))
-    )
+    if told[0] == "seen":
+        return Seen(told[1])
+    if told[0] == "unready":
+        return Unready(counters[int(told[1]) - 1])
+    own = {counter: place for place, (counter, _) in enumerate(wanted.amounts)}
+    numbers = [int(value) for value in told[1:]]
+    caps = (numbers[n : n + 4] for n in range(0, len(numbers), 4))
+    return Refused(tuple(Refusal(own[counters[cap[0] - 1]], *cap[1:]) for cap in caps))
 
 
 def find_counters(tenant_id: int) -> Counters | None:

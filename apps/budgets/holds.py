@@ -4,21 +4,19 @@ services.
 In this order: Redis decides, the journal in PostgreSQL is committed, Redis is asked whether it is
 still the same, the caller is answered. So an answer is always in the journal, and counters that are
 made anew from the journal hold it. What Redis holds and the journal does not know, nobody was told.
-Requests that arrive together go round together: one round trip, one commit.
+Requests that arrive together go round together (rounds.py).
 """
 
 import secrets
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-import msgspec
-from django.db import connection
+from django.db.models import Q
 
 from apps.budgets.book import BudgetBook, BudgetTerms, budget_book
 from apps.budgets.core.amounts import to_count
@@ -32,26 +30,21 @@ from apps.budgets.counter_types import (
     Refusal,
     Refused,
     Seen,
-    Unready,
     Wanted,
 )
-from apps.budgets.counters import Counters
 from apps.budgets.errors import BudgetRefused, BudgetsUnknown, CapBroken
 from apps.budgets.models import Hold
-from apps.budgets.rebuild import (
-    counters_of,
-    forget_counters,
-    prepare_counters,
-)
-from apps.budgets.spent import read_parts, write_parts
-from apps.tenants.patience import give_back_connection
+from apps.budgets.rebuild import counters_of, forget_counters, prepare_counters
+from apps.budgets.rounds import Entry, JournalAway, go_round
+from apps.budgets.spent import read_parts
 from apps.tenants.scoping import tenant_scope
-from apps.usage.group_commit import GroupCommit
 
 # A repeated request is answered alike for so long after its hold has run out.
 REPEATS: Final = timedelta(days=1)
 WAIT_S: Final = 0.02
 PATIENCE_S: Final = 1.5
+# Nobody is still writing a decision down that is this old (rounds.py), whatever clock it is by.
+WRITTEN_WITHIN: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +103,7 @@ def reserve(
         )
         try:
             outcome = attempt.run()
-        except CountersLost:
+        except (CountersLost, JournalAway):
             if _may_run_unknown(book, ask):
                 return _granted(attempt, is_held=False)
             continue
@@ -130,6 +123,11 @@ def new_decision_id(now: datetime) -> uuid.UUID:
     return uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
 
 
+def decided_at(decision_id: str) -> datetime:
+    """When a decision id of ours was made."""
+    return datetime.fromtimestamp((uuid.UUID(decision_id).int >> 80) / 1000, UTC)
+
+
 class _Attempt:
     """One ask of one request."""
 
@@ -144,12 +142,8 @@ class _Attempt:
         expires_at: datetime,
     ) -> None:
         self.tenant_id = book.tenant_id
-        self.decision_id = decision_id
-        self.request_id = request_id
         self.ask = ask
         self.now = now
-        self.expires_at = expires_at
-        self.is_written = False
         self.places = _places(book, ask.attributes, now)
         counts = {
             "usd": to_count(ask.estimate_usd, "usd"),
@@ -166,58 +160,47 @@ class _Attempt:
             expires_at=expires_at,
             ttl_ms=(expires_at + REPEATS - now) // timedelta(milliseconds=1),
         )
+        self.entry = Entry(self.wanted, now, ask.backend, ask.estimate_usd, ask.tokens)
 
     def run(self) -> "Reservation | list[CapBroken]":
-        """Hold, write down, make sure; the caps that would break if it does not fit."""
+        """Hold, write down, make sure; the caps that would break if it does not fit.
+
+        Raises CountersLost, JournalAway, and BudgetsUnknown while another decides this request.
+        """
         give_up_at = time.monotonic() + PATIENCE_S
         while True:
+            is_late = time.monotonic() > give_up_at
             try:
-                ((_, outcome),) = _rounds.submit(self.tenant_id, [self])
-                if isinstance(outcome, Seen) and self._forget_untold(outcome.decision_id):
+                outcome = go_round(self.tenant_id, self.entry)
+                if isinstance(outcome, Seen):
+                    told = find_told(self.tenant_id, self.wanted.request_id, outcome, now=self.now)
+                    if told is not None:
+                        return _repeated(told)
+                    if is_late:
+                        raise BudgetsUnknown
                     continue
             except CountersLost as error:
                 forget_counters(self.tenant_id)
-                if isinstance(error, CountersUnreachable) or time.monotonic() > give_up_at:
+                if isinstance(error, CountersUnreachable) or is_late:
                     self._take_back()
                     raise
                 continue
             if isinstance(outcome, Held):
                 return _granted(self, is_held=True)
-            if isinstance(outcome, Seen):
-                return _repeated(self.tenant_id, self.request_id)
             if isinstance(outcome, Refused):
                 self._take_back()
                 return [self._explain(refusal) for refusal in outcome.caps]
             # Being filled by another, or a period that nobody has prepared.
-            if time.monotonic() > give_up_at:
+            if is_late:
                 self._take_back()
                 raise CountersLost
             if not prepare_counters(self.tenant_id, now=self.now):
                 time.sleep(WAIT_S)
 
     def _take_back(self) -> None:
-        """What was written down before the counters were lost does not run. Nobody was told of it:
-        the request is asked anew when it is repeated, not answered by what holds nothing."""
-        if not self.is_written:
-            return
-        with tenant_scope(self.tenant_id):
-            Hold.objects.filter(decision_id=self.decision_id, state="open").update(
-                state="released", ended_at=self.now, request_id=self.decision_id
-            )
-
-    def _forget_untold(self, decision_id: str) -> bool:
-        """Whether the counters remember a decision on this request that was taken back; then they
-        forget it."""
-        if not decision_id:
-            return False
-        with tenant_scope(self.tenant_id):
-            rows = Hold.objects.filter(decision_id=decision_id, state="released")
-            is_untold = rows.filter(request_id=decision_id).exists()
-        if is_untold:
-            counters = counters_of(self.tenant_id, now=self.now)
-            counters.end_hold(decision_id)
-            counters.run("forget_request", [f"request:{self.request_id}"], [decision_id])
-        return is_untold
+        """What was written down before the counters were lost does not run."""
+        if self.entry.is_written:
+            forget_in_journal(self.tenant_id, self.wanted.decision_id, now=self.now)
 
     def _explain(self, refusal: Refusal) -> CapBroken:
         terms, period = self.places[refusal.place]
@@ -241,116 +224,68 @@ def _places(
 
 def _granted(attempt: _Attempt, *, is_held: bool) -> Reservation:
     return Reservation(
-        decision_id=attempt.decision_id,
-        request_id=attempt.request_id,
+        decision_id=attempt.wanted.decision_id,
+        request_id=attempt.wanted.request_id,
         backend=attempt.ask.backend,
         estimate_usd=attempt.ask.estimate_usd,
-        expires_at=attempt.expires_at,
+        expires_at=attempt.wanted.expires_at,
         is_held=is_held,
         is_repeat=False,
         budgets=tuple(terms.id for terms, _ in attempt.places),
     )
 
 
-def _repeated(tenant_id: int, request_id: str) -> Reservation:
-    """The answer that this request got; waits while another is still writing it down."""
-    give_up_at = time.monotonic() + PATIENCE_S
-    while True:
-        with tenant_scope(tenant_id):
-            hold = Hold.objects.filter(request_id=request_id).first()
-        if hold is not None:
-            return Reservation(
-                decision_id=str(hold.decision_id),
-                request_id=request_id,
-                backend=hold.request["backend"],
-                estimate_usd=hold.estimate_usd,
-                expires_at=hold.expires_at,
-                is_held=hold.state == "open",
-                is_repeat=True,
-                budgets=tuple(counter.budget_id for counter, _ in read_parts(hold.parts)),
-            )
-        if time.monotonic() > give_up_at:
-            raise BudgetsUnknown
-        time.sleep(WAIT_S)
+def _repeated(hold: Hold) -> Reservation:
+    """The answer that this request got."""
+    return Reservation(
+        decision_id=str(hold.decision_id),
+        request_id=hold.request_id,
+        backend=hold.request["backend"],
+        estimate_usd=hold.estimate_usd,
+        expires_at=hold.expires_at,
+        is_held=hold.state == "open",
+        is_repeat=True,
+        budgets=tuple(counter.budget_id for counter, _ in read_parts(hold.parts)),
+    )
+
+
+def find_told(tenant_id: int, request_id: str, seen: Seen, *, now: datetime) -> Hold | None:
+    """What this request, which the counters or the journal know, was told before. None: nobody was
+    told of anything, and what there was is forgotten, or another is just deciding: ask again."""
+    with tenant_scope(tenant_id):
+        about = Q(request_id=request_id)
+        if seen.decision_id:
+            about |= Q(decision_id=seen.decision_id)
+        rows = {row.request_id: row for row in Hold.objects.filter(about)}
+    counters = counters_of(tenant_id, now=now)
+    told = rows.pop(request_id, None)
+    if told is not None:
+        # Written down by a commit whose answer got lost, and let go in the counters since, which is
+        # why they did not know the request.
+        decision_id = str(told.decision_id)
+        is_lost = not seen.decision_id and told.state == "open"
+        if not is_lost or not counters.not_held([decision_id]):
+            return told
+        forget_in_journal(tenant_id, decision_id, now=now)
+    elif seen.decision_id:
+        # Taken back; or never written down, as whoever wanted to is dead or gave up.
+        is_untold = bool(rows) or counters.not_held([seen.decision_id])
+        if is_untold or now - decided_at(seen.decision_id) > WRITTEN_WITHIN:
+            counters.let_go([(seen.decision_id, request_id)])
+        else:
+            time.sleep(WAIT_S)
+    return None
+
+
+def forget_in_journal(tenant_id: int, decision_id: str, *, now: datetime) -> None:
+    """Nobody was told of it: its request is decided anew when it is repeated, not answered by what
+    holds nothing."""
+    with tenant_scope(tenant_id):
+        Hold.objects.filter(decision_id=decision_id, state="open").update(
+            state="released", ended_at=now, request_id=decision_id
+        )
 
 
 def _may_run_unknown(book: BudgetBook, ask: Ask) -> bool:
     choice = book.choices.local_while_unknown if ask.is_local else book.choices.cloud_while_unknown
     return choice == "allow"
-
-
-def _go_round(
-    tenant_id: int, attempts: Sequence[_Attempt]
-) -> list[tuple[int, Held | Seen | Unready | Refused]]:
-    """One round trip to the counters for all, one commit for what they granted, one look whether
-    the counters are still the same. Raises CountersLost; then each tries again by itself."""
-    # The clock of whoever leads; it only matters if the counters must be rebuilt.
-    counters = counters_of(tenant_id, now=attempts[0].now)
-    outcomes = counters.reserve([attempt.wanted for attempt in attempts])
-    for n, (attempt, outcome) in enumerate(zip(attempts, outcomes, strict=True)):
-        if isinstance(outcome, Seen) and outcome.decision_id == attempt.decision_id:
-            outcomes[n] = Held()
-    held = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, Held)]
-    unwritten = [n for n in held if not attempts[n].is_written]
-    try:
-        written = _write_journal(tenant_id, [attempts[n] for n in unwritten])
-    except Exception:
-        _let_go(counters, [attempts[n].decision_id for n in unwritten])
-        raise
-    for n in unwritten:
-        attempt = attempts[n]
-        attempt.is_written = attempt.decision_id in written
-        if not attempt.is_written:
-            # Decided before, so long ago that the counters have forgotten.
-            counters.end_hold(attempt.decision_id)
-            outcomes[n] = Seen("")
-    if held and not counters.is_current():
-        raise CountersLost
-    return list(enumerate(outcomes))
-
-
-def _let_go(counters: Counters, decision_ids: Sequence[str]) -> None:
-    """The journal cannot be written: nobody is told that anything is held."""
-    with suppress(CountersLost):
-        for decision_id in decision_ids:
-            counters.end_hold(decision_id)
-
-
-_INSERT = """
-INSERT INTO budgets_hold (tenant_id, decision_id, request_id, state, admitted_at, expires_at,
-    estimate_usd, estimate_tokens, parts, request)
-SELECT %s, e.decision_id, e.request_id, 'open', e.admitted_at, e.expires_at, e.estimate_usd,
-    e.estimate_tokens, e.parts, e.request
-FROM jsonb_to_recordset(%s::jsonb) AS e (decision_id uuid, request_id text,
-    admitted_at timestamptz, expires_at timestamptz, estimate_usd numeric, estimate_tokens bigint,
-    parts jsonb, request jsonb)
-ON CONFLICT (tenant_id, request_id) DO NOTHING
-RETURNING decision_id::text
-"""
-
-
-def _write_journal(tenant_id: int, attempts: Sequence[_Attempt]) -> set[str]:
-    """One commit; the decisions whose requests were not in the journal yet."""
-    if not attempts:
-        return set()
-    rows = [
-        {
-            "decision_id": attempt.decision_id,
-            "request_id": attempt.request_id,
-            "admitted_at": attempt.now,
-            "expires_at": attempt.expires_at,
-            "estimate_usd": attempt.ask.estimate_usd,
-            "estimate_tokens": attempt.ask.tokens,
-            "parts": write_parts(attempt.wanted.amounts),
-            "request": {"backend": attempt.ask.backend},
-        }
-        for attempt in attempts
-    ]
-    with tenant_scope(tenant_id), connection.cursor() as cursor:
-        cursor.execute(_INSERT, [tenant_id, msgspec.json.encode(rows).decode()])
-        return {row[0] for row in cursor.fetchall()}
-
-
-_rounds: GroupCommit[int, _Attempt, Held | Seen | Unready | Refused] = GroupCommit(
-    _go_round, max_rows=500, leaders=2, before_wait=give_back_connection
-)

@@ -8,6 +8,7 @@ FLOOR_PERCENT of each limit is left: below that, every request is reserved by it
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -27,6 +28,7 @@ from apps.budgets.counter_types import (
     Refusal,
     Refused,
     Seen,
+    Unready,
 )
 from apps.budgets.counters import Counters
 from apps.budgets.errors import (
@@ -36,7 +38,14 @@ from apps.budgets.errors import (
     InvalidBudgetInput,
     LeaseRefused,
 )
-from apps.budgets.holds import PATIENCE_S, REPEATS, WAIT_S, new_decision_id
+from apps.budgets.holds import (
+    PATIENCE_S,
+    REPEATS,
+    WAIT_S,
+    find_told,
+    forget_in_journal,
+    new_decision_id,
+)
 from apps.budgets.lease_counters import end_lease, lease, move_expiry
 from apps.budgets.lease_journal import Lease, lease_of
 from apps.budgets.models import Hold
@@ -134,31 +143,52 @@ class _Granting:
     def run(self) -> Lease:
         give_up_at = time.monotonic() + PATIENCE_S
         while True:
+            is_late = time.monotonic() > give_up_at
             try:
                 counters = counters_of(self.tenant_id, now=self.now)
-                outcome = lease(counters, self.wanted)
+                outcome: Leased | Seen | Refused | Unready = lease(counters, self.wanted)
                 if isinstance(outcome, Leased):
-                    if not self._write(outcome):
-                        counters.end_hold(self.wanted.lease_id)
-                        return self._repeated()
-                    if not counters.is_current():
-                        raise CountersLost
-                    return self._repeated(is_repeat=False)
+                    if self._write_down(counters, outcome):
+                        return self._made(counters)
+                    outcome = Seen("")
+                if isinstance(outcome, Seen):
+                    told = find_told(self.tenant_id, self.wanted.request_id, outcome, now=self.now)
+                    if told is not None:
+                        # Its own, where the counters were made anew from the journal.
+                        is_repeat = str(told.decision_id) != self.wanted.lease_id
+                        return lease_of(told, now=self.now, is_repeat=is_repeat)
             except CountersLost as error:
                 forget_counters(self.tenant_id)
-                if time.monotonic() > give_up_at:
-                    self._take_back()
+                if is_late:
+                    forget_in_journal(self.tenant_id, self.wanted.lease_id, now=self.now)
                     raise BudgetsUnknown from error
                 continue
-            if isinstance(outcome, Seen):
-                # Its own, where the counters were made anew from the journal.
-                return self._repeated(is_repeat=outcome.decision_id != self.wanted.lease_id)
             if isinstance(outcome, Refused):
                 raise LeaseRefused([self._explain(cap) for cap in outcome.caps])
-            if time.monotonic() > give_up_at:
+            if is_late:
                 raise BudgetsUnknown
-            if not prepare_counters(self.tenant_id, now=self.now):
+            if isinstance(outcome, Unready) and not prepare_counters(self.tenant_id, now=self.now):
                 time.sleep(WAIT_S)
+
+    def _write_down(self, counters: Counters, leased: Leased) -> bool:
+        """Journal it; False if this request is there already. Else than written it holds
+        nothing."""
+        is_written = False
+        try:
+            is_written = self._write(leased)
+        finally:
+            if not is_written:
+                with suppress(CountersLost):
+                    counters.let_go([(self.wanted.lease_id, self.wanted.request_id)])
+        return is_written
+
+    def _made(self, counters: Counters) -> Lease:
+        """Raises CountersLost when the counters are no longer the same."""
+        with tenant_scope(self.tenant_id):
+            row = Hold.objects.get(decision_id=self.wanted.lease_id)
+        if not counters.is_current():
+            raise CountersLost
+        return lease_of(row, now=self.now)
 
     def _write(self, leased: Leased) -> bool:
         """Journal it; False if this request is there already."""
@@ -184,24 +214,6 @@ class _Granting:
                 raise
             return False
         return True
-
-    def _repeated(self, *, is_repeat: bool = True) -> Lease:
-        give_up_at = time.monotonic() + PATIENCE_S
-        while True:
-            with tenant_scope(self.tenant_id):
-                row = Hold.objects.filter(request_id=self.wanted.request_id).first()
-            if row is not None:
-                return lease_of(row, now=self.now, is_repeat=is_repeat)
-            if time.monotonic() > give_up_at:
-                raise BudgetsUnknown
-            time.sleep(WAIT_S)
-
-    def _take_back(self) -> None:
-        """Nobody was told of it."""
-        with tenant_scope(self.tenant_id):
-            Hold.objects.filter(decision_id=self.wanted.lease_id, state="open").update(
-                state="released", ended_at=self.now
-            )
 
     def _explain(self, refusal: Refusal) -> CapBroken:
         terms, period = self.places[refusal.place]

@@ -12,7 +12,7 @@ from apps.budgets.holds import Ask, Reservation, reserve
 from apps.insights.guard import heed_restrictions
 from apps.pricing.core.money import usd_from_units
 from apps.pricing.core.rating import RateBook
-from apps.pricing.selectors import current_rate_book, remembered_rate_book
+from apps.pricing.selectors import rate_book_of
 from apps.tenants.core.access import KeyIdentity
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import find_customer_id
@@ -40,12 +40,11 @@ def reserve_plainly(key: KeyIdentity, wanted: Wanted, *, now: datetime) -> Reser
     Raises BudgetRefused, BudgetsUnknown, and InvalidBudgetInput where no worst case is known: an
     unknown price reserves nothing; and Suspended for a key or customer that a finding stopped.
     """
+    rates = rate_book_of(key.tenant_id)
     customer_id = None
-    rates = remembered_rate_book(key.tenant_id)
-    if rates is None or wanted.customer:
+    if wanted.customer:
         with tenant_scope(key.tenant_id):
-            rates = current_rate_book()
-            customer_id = find_customer_id(wanted.customer) if wanted.customer else None
+            customer_id = find_customer_id(wanted.customer)
     heed_restrictions(key.tenant_id, api_key_id=key.api_key_id, customer_id=customer_id)
     ask = _ask(key, wanted, rates, customer_id, now=now)
     return reserve(

@@ -65,7 +65,7 @@ def remembered_restrictions(tenant_id: int) -> Restrictions:
         with tenant_scope(tenant_id):
             return _read_restrictions()
 
-    return _remembered.get(tenant_id, read)
+    return _remembered.get(tenant_id, read, stands=True)
 
 
 def heed_restrictions(

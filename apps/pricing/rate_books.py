@@ -21,7 +21,7 @@ from apps.pricing.models import CatalogueModel as ModelRow
 from apps.pricing.models import CatalogueProvider as ProviderRow
 from apps.pricing.models import CatalogueRate, TenantAlias, TenantDiscount, TenantRate
 from apps.tenants.remembered import Remembered
-from apps.tenants.scoping import current_tenant_id
+from apps.tenants.scoping import current_tenant_id, tenant_scope
 
 MAX_CATALOGUES: Final = 3
 MAX_PAST_BOOKS: Final = 50
@@ -63,6 +63,17 @@ def remember_catalogue() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT max(revision) FROM pricing_cataloguesync")
         _catalogue(cursor.fetchone()[0] or 0)
+
+
+def rate_book_of(tenant_id: int) -> RateBook:
+    """A tenant's book, at most a second old; the last one while the database is away. Opens a scope
+    of its own when it must read."""
+
+    def read(known: RateBook | None) -> RateBook:
+        with tenant_scope(tenant_id):
+            return _read_if_changed(known)
+
+    return _books.get(tenant_id, read, stands=True)
 
 
 def remembered_rate_book(tenant_id: int) -> RateBook | None:

@@ -25,6 +25,7 @@ from apps.pricing.rate_books import (
     discount_from_row,
     is_default,
     rate_book_as_of,
+    rate_book_of,
     remember_catalogue,
     remembered_rate_book,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "list_discounts",
     "list_rates",
     "rate_book_as_of",
+    "rate_book_of",
     "read_backend_keys",
     "read_backend_kinds",
     "read_catalogue_info",

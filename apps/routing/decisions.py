@@ -15,7 +15,7 @@ from apps.budgets.selectors import budget_book
 from apps.insights.guard import Restricted, heed_restrictions
 from apps.pricing.core.money import usd_from_units
 from apps.pricing.core.rating import ResolvedBackend
-from apps.pricing.selectors import current_rate_book, remembered_rate_book
+from apps.pricing.selectors import rate_book_of
 from apps.routing.core.choosing import Expected, Plan, choose, expected
 from apps.routing.core.explain import Alternative, explain
 from apps.routing.core.overrides import Mode, hand_of
@@ -25,6 +25,7 @@ from apps.routing.decision_log import DecisionRecord, log_decision
 from apps.routing.errors import NoCandidate, NotWorthItsPrice
 from apps.routing.policy_memory import Live, Shadow, live_policy
 from apps.tenants.core.access import KeyIdentity
+from apps.tenants.remembered import AWAY
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import CustomerInfo, find_customer
 
@@ -174,10 +175,7 @@ def _asked(
     now: datetime,
 ) -> _Asked:
     """What the request would cost at worst on each candidate. Raises NoCandidate."""
-    book = remembered_rate_book(budgets.tenant_id)
-    if book is None:
-        with tenant_scope(budgets.tenant_id):
-            book = current_rate_book()
+    book = rate_book_of(budgets.tenant_id)
     asks: dict[str, Ask] = {}
     named: dict[str, ResolvedBackend] = {}
     unpriced: list[str] = []
@@ -413,13 +411,18 @@ def _customer(tenant_id: int, external_id: str | None) -> CustomerInfo | None:
     checked_at, known = _customers.get((tenant_id, external_id), (0.0, None))
     if known is not None and clock - checked_at < CUSTOMER_KNOWN_S:
         return known
-    with tenant_scope(tenant_id):
-        known = find_customer(external_id)
-    if known is not None:
+    try:
+        with tenant_scope(tenant_id):
+            found = find_customer(external_id)
+    except AWAY:
+        if known is None:
+            raise
+        return known
+    if found is not None:
         if len(_customers) >= MAX_CUSTOMERS:
             _customers.clear()
-        _customers[tenant_id, external_id] = (clock, known)
-    return known
+        _customers[tenant_id, external_id] = (clock, found)
+    return found
 
 
 def _said(mode: Mode, plan: Plan, told: Sequence[str]) -> list[str]:

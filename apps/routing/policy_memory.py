@@ -1,8 +1,6 @@
 """The policy that holds, in this process's memory: made ready once a version. Part of selectors."""
 
 import hashlib
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,11 +19,10 @@ from apps.routing.facts import UNASSIGNED, moment_of, price_of_card, read_prices
 from apps.routing.live_models import LivePolicy
 from apps.routing.models import RoutingMode, RoutingOverride, ValueModelVersion
 from apps.routing.selectors import list_overrides, read_modes, read_value_model, shadow_model
+from apps.tenants.remembered import Remembered
 from apps.tenants.scoping import current_tenant_id, tenant_scope
 from apps.tenants.selectors import get_tenant
 
-CHECK_EVERY_S: Final = 1.0
-MAX_TENANTS: Final = 1000
 MAX_EXTENDED: Final = 64
 
 
@@ -86,29 +83,22 @@ class Live:
 
 # The key of the rule as it is, of a policy that is not stale.
 _FRESH: Final = (False, ())
-_live: dict[int, tuple[float, Live]] = {}
-_lock = threading.Lock()
+_live: Final[Remembered[int, Live]] = Remembered()
 
 
 def live_policy(tenant_id: int, now: datetime) -> Live:
     """The tenant's, at most a second old. Opens a scope of its own when it must read."""
-    clock = time.monotonic()
-    checked_at, known = _live.get(tenant_id, (0.0, None))
-    if known is not None and clock - checked_at < CHECK_EVERY_S:
-        return known
-    with tenant_scope(tenant_id):
-        live = _read(known, now)
-    with _lock:
-        if len(_live) >= MAX_TENANTS and tenant_id not in _live:
-            _live.pop(next(iter(_live)))
-        _live[tenant_id] = (clock, live)
-    return live
+
+    def read(known: Live | None) -> Live:
+        with tenant_scope(tenant_id):
+            return _read(known, now)
+
+    return _live.get(tenant_id, read, stands=True)
 
 
 def forget_live(tenant_id: int) -> None:
     """Read it anew next time: after a change by this process."""
-    with _lock:
-        _live.pop(tenant_id, None)
+    _live.forget(tenant_id)
 
 
 def _read(known: Live | None, now: datetime) -> Live:

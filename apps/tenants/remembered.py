@@ -3,14 +3,21 @@
 In the second half of its time one caller asks, and the others go on with what is known: a busy or
 starved process does not stop once a second. Past its time one asks, and the others wait for it; if
 it fails they fail with it, rather than each try, and wait, in turn.
+
+What `stands` is known for longer while the database cannot be asked: nothing can be changed there
+meanwhile, and a reservation needs the database anyway, but where a tenant lets backends run unseen.
 """
 
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
+from django.db import InterfaceError, OperationalError
+
+AWAY: Final = (InterfaceError, OperationalError)
+ASK_AGAIN_S: Final = 2.0
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
@@ -30,8 +37,25 @@ class Remembered(Generic[Key, Value]):
         # When asking last failed (monotonic), and how.
         self._failures: dict[Key, tuple[float, Exception]] = {}
 
-    def get(self, key: Key, read: Callable[[Value | None], Value]) -> Value:
-        """The value; `read` is given what was known before. Raises what `read` raises."""
+    def get(
+        self, key: Key, read: Callable[[Value | None], Value], *, stands: bool = False
+    ) -> Value:
+        """The value; `read` is given what was known before. Raises what `read` raises.
+
+        With `stands` what was known is the value while the database cannot be asked.
+        """
+        known = self._known.get(key) if stands else None
+        if known is None:
+            return self._get(key, read)
+        _, error = self._failures.get(key, (0.0, None))
+        try:
+            if isinstance(error, AWAY):
+                return self._ask_again(key, known[1], read)
+            return self._get(key, read)
+        except AWAY:
+            return known[1]
+
+    def _get(self, key: Key, read: Callable[[Value | None], Value]) -> Value:
         known = self._known.get(key)
         if known is not None:
             age_s = time.monotonic() - known[0]
@@ -53,6 +77,17 @@ class Remembered(Generic[Key, Value]):
             if error is not None and failed_at_s > waits_since_s:
                 raise error
             return self._read(key, read)
+
+    def _ask_again(self, key: Key, known: Value, read: Callable[[Value | None], Value]) -> Value:
+        """What is known, as asking failed; now and then one asks whether that is over."""
+        failed_at_s, _ = self._failures.get(key, (0.0, None))
+        turn = self._turns[key]
+        if time.monotonic() - failed_at_s < ASK_AGAIN_S or not turn.acquire(blocking=False):
+            return known
+        try:
+            return self._read(key, read)
+        finally:
+            turn.release()
 
     def look(self, key: Key) -> Value | None:
         """The value if it is not too old; reads nothing."""

@@ -9,7 +9,8 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
@@ -69,6 +70,8 @@ class Books:
         default_factory=lambda: dict.fromkeys(DEPARTMENTS, Decimal(0))
     )
     charged_usd: Decimal = Decimal(0)
+    # Of whom an answer got lost for good: what became of it the books do not know.
+    unanswered: list[Request] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -128,14 +131,17 @@ class Clients:
         return any(thread.is_alive() for thread in self._threads)
 
     def _run(self, chance: random.Random) -> None:
+        later: list[tuple[Request, str, int]] = []
         try:
-            self._work(chance)
+            self._work(chance, later)
         except Exception as error:
             self.books.errors.append(repr(error))
+            # Who gave up charges no more: these end as those that vanished, at their worst case.
+            for request, _, _ in later:
+                self.books.spend(request.department, request.worst_usd, is_charge=False)
 
-    def _work(self, chance: random.Random) -> None:
+    def _work(self, chance: random.Random, later: list[tuple[Request, str, int]]) -> None:
         gate = self._gate_of()
-        later: list[tuple[Request, str, int]] = []
         while self._take() and not self._stop.is_set():
             request = Request(
                 request_id=uuid.uuid4().hex,
@@ -143,7 +149,8 @@ class Clients:
                 input_tokens=chance.randint(1, 20_000),
                 max_output_tokens=chance.randint(1, 4_000),
             )
-            outcome = gate.reserve(request)
+            with self._answered(request):
+                outcome = gate.reserve(request)
             if isinstance(outcome, TurnedAway):
                 with self.books.lock:
                     self.books.refused += 1
@@ -154,8 +161,16 @@ class Clients:
             if len(later) > 20:
                 chance.shuffle(later)
                 self._charge(gate, *later.pop())
-        for each in later:
-            self._charge(gate, *each)
+        while later:
+            self._charge(gate, *later.pop())
+
+    @contextmanager
+    def _answered(self, request: Request) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self.books.unanswered.append(request)
+            raise
 
     def _take(self) -> bool:
         with self._lock:
@@ -178,22 +193,26 @@ class Clients:
         if fate in ("charge", "charge twice"):
             self._charge(gate, request, decision_id, output)
             if fate == "charge twice":
-                gate.charge(request, decision_id, output)
+                gate.charge(request, decision_id, output)  # charged and booked: nothing is unknown
         elif fate == "charge later":
             later.append((request, decision_id, output))
         elif fate == "say, then charge":
-            gate.say(decision_id, request.worst_usd)
+            with self._answered(request):
+                gate.say(decision_id, request.worst_usd)
             later.append((request, decision_id, output))
         elif fate == "say":
-            gate.say(decision_id, Decimal("0.000001"))
+            with self._answered(request):
+                gate.say(decision_id, Decimal("0.000001"))
             self.books.spend(request.department, Decimal("0.000001"), is_charge=False)
         elif fate == "release":
-            gate.release(decision_id)
+            with self._answered(request):
+                gate.release(decision_id)
         else:  # vanished: the hold runs out at its worst case
             self.books.spend(request.department, request.worst_usd, is_charge=False)
 
     def _charge(self, gate: Gate, request: Request, decision_id: str, output: int) -> None:
-        gate.charge(request, decision_id, output)
+        with self._answered(request):
+            gate.charge(request, decision_id, output)
         cost_usd = request.cost_usd(output)
         self.books.spend(request.department, cost_usd, is_charge=True)
 

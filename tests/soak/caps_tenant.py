@@ -9,11 +9,19 @@ from django.db import connection
 from apps.budgets.book import budget_book
 from apps.budgets.counter_types import CounterId
 from apps.budgets.counters import find_counters
+from apps.budgets.models import Hold
 from apps.budgets.services import set_choices
 from apps.budgets.spent import amount_value
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.services import create_department, create_tenant, issue_api_key
 from tests.budgets.asks import make_budget
+from tests.processes import wait_until
+
+_CHARGED = "SELECT sum(cost_usd) FROM usage_ledger WHERE tenant_id = %s AND event_id = %s"
+_COUNTED = """
+SELECT coalesce((counted_parts -> 0 ->> 2)::numeric, 0) FROM budgets_hold
+WHERE tenant_id = %s AND request_id = %s
+"""
 
 
 class CapsTenant:
@@ -27,9 +35,6 @@ class CapsTenant:
         with tenant_scope(self.id):
             for code, parent in (("eng", None), ("ml", "eng"), ("ops", None)):
                 create_department(code=code, name=code, parent_code=parent, now=now)
-            secret = issue_api_key(
-                name="soak", scopes=("ingest", "route", "read"), actor="soak", now=now
-            )
             set_choices(
                 cloud_while_unknown="refuse",
                 local_while_unknown="allow",
@@ -37,7 +42,7 @@ class CapsTenant:
                 actor="soak",
                 now=now,
             )
-        self.headers = {"Authorization": f"Bearer {secret}"}
+        self.headers = self.new_router()
         whole = usd.quantize(Decimal("0.01"))
         department = {"department": "eng"}, {"department": "ml"}
         self.caps = {
@@ -49,6 +54,17 @@ class CapsTenant:
                 self.id, f"{whole * 25 / 100:.4f}", scope=department[1], period="year"
             ),
         }
+
+    def new_router(self) -> dict[str, str]:
+        """The headers of a router of its own."""
+        with tenant_scope(self.id):
+            secret = issue_api_key(
+                name=f"soak {uuid.uuid4().hex[:8]}",
+                scopes=("ingest", "route", "read"),
+                actor="soak",
+                now=datetime.now(UTC),
+            )
+        return {"Authorization": f"Bearer {secret}"}
 
     def left(self) -> list[int]:
         """Of each cap, in billionths of a dollar; those that are being filled have no say."""
@@ -72,6 +88,23 @@ class CapsTenant:
                 [self.id],
             )
             return Decimal(cursor.fetchone()[0])
+
+    def spent_on(self, request_id: str) -> tuple[Decimal, bool]:
+        """Of a request whose answer got lost: (USD, whether charged) by the ledger or, once its
+        hold has ended, by the journal."""
+        wait_until(lambda: not self._is_open(request_id), limit_s=240, what="its hold has ended")
+        with tenant_scope(self.id), connection.cursor() as cursor:
+            cursor.execute(_CHARGED, [self.id, request_id])
+            charged = cursor.fetchone()[0]
+            if charged is not None:
+                return Decimal(charged), True
+            cursor.execute(_COUNTED, [self.id, request_id])
+            found = cursor.fetchone()
+        return Decimal(found[0] if found else 0).scaleb(-9), False
+
+    def _is_open(self, request_id: str) -> bool:
+        with tenant_scope(self.id):
+            return Hold.objects.filter(request_id=request_id, state="open").exists()
 
     def _balances(self):  # type: ignore[no-untyped-def]
         counters = find_counters(self.id)
