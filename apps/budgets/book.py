@@ -159,7 +159,8 @@ def budget_book(tenant_id: int) -> BudgetBook:
 
 def read_book() -> BudgetBook:
     """The tenant in scope's budgets as this transaction sees them; remembered by nobody."""
-    return _read(current_tenant_id(), None)
+    tenant_id = current_tenant_id()
+    return _read(tenant_id, _books.look(tenant_id))
 
 
 def forget_book(tenant_id: int) -> None:

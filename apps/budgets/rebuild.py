@@ -7,6 +7,7 @@ counted themselves that the snapshot saw too. A commit that was folded before is
 and the counters know that they counted it (`folded`) or are of a later epoch than its ingest.
 """
 
+import logging
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -14,9 +15,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Q
 
-from apps.budgets.book import BudgetBook, budget_book, forget_book, live_periods
+from apps.budgets.book import BudgetBook, budget_book, forget_book, live_periods, read_book
 from apps.budgets.core.amounts import to_count
 from apps.budgets.core.periods import Period
 from apps.budgets.counter_types import CounterId, CountersLost, CountersUnreachable, Filling
@@ -32,15 +34,20 @@ from apps.budgets.spent import (
     read_pending_charges,
     read_spent,
 )
+from apps.tenants.patience import time_limit
 from apps.tenants.scoping import tenant_scope
 from apps.usage.commits import list_pending_commits
 from apps.usage.services import fold_pending, hold_folds
 
+logger = logging.getLogger(__name__)
 # A counter outlives its period: late charges and holds admitted near its end still count there.
 KEPT_AFTER: Final = timedelta(days=8)
 MAX_FOLDS: Final = 1000
 
 PAUSE_S: Final = 0.5
+TELL_LIMIT_S: Final = 3.0
+# Namespaces the advisory lock under which counters are told what they allow.
+LIMITS_LOCK: Final = 0x11317
 
 _known: dict[int, Counters] = {}
 _ask_again_at: dict[int, float] = {}
@@ -115,16 +122,36 @@ def prepare_counters(tenant_id: int, *, now: datetime) -> int:
 
 def refresh_limits(tenant_id: int, *, now: datetime) -> None:
     """Tell the counters what they allow now: amounts, top-ups and inheritance change with time."""
-    book = budget_book(tenant_id)
-    if not book.budgets:
-        return
-    counters = counters_of(tenant_id, now=now)
-    periods = live_periods(book.budgets.values(), now)
+    if budget_book(tenant_id).budgets:
+        _tell_limits(counters_of(tenant_id, now=now), now=now)
+
+
+def tell_changed_limits(tenant_id: int, *, now: datetime) -> None:
+    """As refresh_limits, at once after a change. Counters that are away are made with it; if Redis
+    or PostgreSQL do not answer, the worker tells them."""
+    try:
+        counters = look_for_counters(tenant_id)
+        if counters is not None:
+            with time_limit(TELL_LIMIT_S):
+                _tell_limits(counters, now=now)
+    except CountersLost:
+        forget_counters(tenant_id)
+    except (InterfaceError, OperationalError):
+        logger.warning("tenant %s: counters will be told of the change later", tenant_id)
+
+
+def _tell_limits(counters: Counters, *, now: datetime) -> None:
+    """One at a time, and each by what is committed when its turn comes: nobody tells what another
+    has already told otherwise."""
+    tenant_id = counters.tenant_id
     with tenant_scope(tenant_id):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LIMITS_LOCK, tenant_id])
+        book = read_book()
+        periods = live_periods(book.budgets.values(), now)
         limits = read_limits(book, periods, now=now)
-    counters.set_limits(
-        {counter: (limit, book.budgets[counter.budget_id].is_cap) for counter, limit in limits}
-    )
+        caps = {budget_id: terms.is_cap for budget_id, terms in book.budgets.items()}
+        counters.set_limits({c: (limit, caps[c.budget_id]) for c, limit in limits})
 
 
 def read_limits(
@@ -247,4 +274,5 @@ __all__ = [
     "read_limits",
     "rebuild",
     "refresh_limits",
+    "tell_changed_limits",
 ]

@@ -18,6 +18,7 @@ from apps.budgets.settling import HoldState, HoldStatus, release, settle
 from apps.insights.guard import Suspended
 from apps.pricing.core.money import plain_decimal
 from apps.tenants.authentication import ApiRequest, KeyAuth
+from apps.tenants.patience import DECISION_LIMIT_S, time_limit
 from apps.tenants.problems import Problem
 from apps.tenants.schemas import Schema, json_answer
 
@@ -49,7 +50,8 @@ class ReservationIn(Schema):
 
 class ReservationOut(Schema):
     """`reservation_id` goes into the usage event as `decision_id`, which settles it. `is_held`
-    false: budgets are being rebuilt and the tenant lets this run meanwhile; or it has ended."""
+    false: what is left of the budgets is not known just now and the tenant lets this run meanwhile;
+    or it has ended."""
 
     reservation_id: str
     held_usd: str
@@ -82,7 +84,8 @@ def post_reservation(request: ApiRequest, body: ReservationIn) -> HttpResponse:
     break. It ends when it is settled or released, or at its full amount when it expires.
     403 while an anomaly's guard rail suspends the key or customer."""
     try:
-        made = reserve_plainly(request.auth, _wanted(body), now=timezone.now())
+        with time_limit(DECISION_LIMIT_S):
+            made = reserve_plainly(request.auth, _wanted(body), now=timezone.now())
     except Suspended as error:
         raise suspended_problem(error) from error
     except BudgetRefused as error:
@@ -104,13 +107,14 @@ def settle_reservation(
 ) -> HttpResponse:
     """End it at what the request cost, ahead of its usage event. Safe to repeat."""
     try:
-        state = settle(
-            request.auth.tenant_id,
-            _uuid(reservation_id),
-            cost_usd=Decimal(body.cost_usd),
-            tokens=body.tokens,
-            now=timezone.now(),
-        )
+        with time_limit(DECISION_LIMIT_S):
+            state = settle(
+                request.auth.tenant_id,
+                _uuid(reservation_id),
+                cost_usd=Decimal(body.cost_usd),
+                tokens=body.tokens,
+                now=timezone.now(),
+            )
     except HoldNotFound as error:
         _not_found(error.decision_id)
     return json_answer(_state_out(state))
@@ -124,7 +128,8 @@ def settle_reservation(
 def release_reservation(request: ApiRequest, reservation_id: str) -> HttpResponse:
     """End it without a cost: the request did not run. Safe to repeat."""
     try:
-        state = release(request.auth.tenant_id, _uuid(reservation_id), now=timezone.now())
+        with time_limit(DECISION_LIMIT_S):
+            state = release(request.auth.tenant_id, _uuid(reservation_id), now=timezone.now())
     except HoldNotFound as error:
         _not_found(error.decision_id)
     return json_answer(_state_out(state))

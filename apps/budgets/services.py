@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from apps.budgets.book import OnLimit, forget_book
 from apps.budgets.core.amounts import MAX_AMOUNT, Unit
@@ -15,6 +15,7 @@ from apps.budgets.errors import InvalidBudgetInput
 from apps.budgets.expiry import sweep
 from apps.budgets.holds import reserve
 from apps.budgets.models import Budget, BudgetAmount, BudgetSettings, BudgetTopUp
+from apps.budgets.rebuild import tell_changed_limits
 from apps.budgets.scope_names import scope_columns
 from apps.budgets.settling import release, settle
 from apps.pricing.core.money import plain_decimal
@@ -246,17 +247,26 @@ def set_choices(
     record_audit(
         actor=actor, action="budget.settings", subject="budget_settings", after=after, now=now
     )
-    transaction.on_commit(_Forget(current_tenant_id()))
+    _tell_when_committed(now)
 
 
-class _Forget:
-    """This process sees its own change at once when it commits."""
+@dataclass(frozen=True, slots=True)
+class _Tell:
+    """This process sees its own change at once when it commits, and so do the counters."""
 
-    def __init__(self, tenant_id: int) -> None:
-        self.tenant_id = tenant_id
+    tenant_id: int
+    now: datetime
 
     def __call__(self) -> None:
         forget_book(self.tenant_id)
+        tell_changed_limits(self.tenant_id, now=self.now)
+
+
+def _tell_when_committed(now: datetime) -> None:
+    """Once a transaction, however much it changes."""
+    tell = _Tell(current_tenant_id(), now)
+    if not any(hook == tell for _, hook, _ in connection.run_on_commit):
+        transaction.on_commit(tell)
 
 
 def _locked(budget_id: int) -> Budget:
@@ -284,7 +294,7 @@ def _record(
         after=after,
         now=now,
     )
-    transaction.on_commit(_Forget(current_tenant_id()))
+    _tell_when_committed(now)
 
 
 def _check_amount(amount: Decimal, unit: str) -> None:

@@ -21,6 +21,7 @@ from apps.routing.core.overrides import Mode
 from apps.routing.decisions import Decision, DecisionRequest, decide
 from apps.routing.errors import NoCandidate, NotWorthItsPrice
 from apps.tenants.authentication import ApiRequest, KeyAuth
+from apps.tenants.patience import DECISION_LIMIT_S, time_limit
 from apps.tenants.problems import Problem
 from apps.tenants.schemas import Schema, json_answer
 
@@ -153,7 +154,8 @@ def make_decision(request: ApiRequest, body: DecisionIn) -> HttpResponse:
         reserve=body.reserve,
     )
     try:
-        decision = decide(request.auth, wanted, now=timezone.now())
+        with time_limit(DECISION_LIMIT_S):
+            decision = decide(request.auth, wanted, now=timezone.now())
     except NoCandidate as error:
         raise _no_candidate(error) from error
     except NoneEligible as error:
@@ -176,13 +178,14 @@ def settle_decision(request: ApiRequest, decision_id: str, body: SettleIn) -> Ht
     tokens = body.usage.input_tokens + body.usage.output_tokens if body.usage else 0
     cost_usd = Decimal(body.cost_usd)
     try:
-        state = settle(
-            request.auth.tenant_id,
-            _uuid(decision_id),
-            cost_usd=cost_usd,
-            tokens=tokens,
-            now=timezone.now(),
-        )
+        with time_limit(DECISION_LIMIT_S):
+            state = settle(
+                request.auth.tenant_id,
+                _uuid(decision_id),
+                cost_usd=cost_usd,
+                tokens=tokens,
+                now=timezone.now(),
+            )
     except HoldNotFound as error:
         _not_found(error)
     return json_answer(_hold_out(state))
@@ -192,7 +195,8 @@ def settle_decision(request: ApiRequest, decision_id: str, body: SettleIn) -> Ht
 def release_decision(request: ApiRequest, decision_id: str) -> HttpResponse:
     """End the reservation of a request that did not run. Safe to repeat."""
     try:
-        state = release(request.auth.tenant_id, _uuid(decision_id), now=timezone.now())
+        with time_limit(DECISION_LIMIT_S):
+            state = release(request.auth.tenant_id, _uuid(decision_id), now=timezone.now())
     except HoldNotFound as error:
         _not_found(error)
     return json_answer(_hold_out(state))

@@ -287,7 +287,7 @@ class _Granted:
         if held.is_repeat:
             return ["the same request id was decided before; this is its answer again"]
         if not held.is_held:
-            return ["budgets are being rebuilt; local backends run meanwhile, nothing is reserved"]
+            return ["what is left of the budgets is not known just now: nothing is reserved"]
         return [f"reserved in {len(held.budgets)} budgets"]
 
 

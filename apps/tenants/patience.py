@@ -8,11 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
 from django.db import connection
 from psycopg.abc import PQGen
+
+# What routers ask before each request of theirs is answered within so long, one way or the other.
+DECISION_LIMIT_S: Final = 5.0
 
 
 def give_back_connection() -> None:

@@ -16,7 +16,11 @@ from typing import Final, Generic, TypeVar
 
 from django.db import InterfaceError, OperationalError
 
+from apps.tenants.patience import time_limit
+
 AWAY: Final = (InterfaceError, OperationalError)
+# What stands waits no longer for news than this, and asks not more often.
+ASK_LIMIT_S: Final = 2.0
 ASK_AGAIN_S: Final = 2.0
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -49,9 +53,10 @@ class Remembered(Generic[Key, Value]):
             return self._get(key, read)
         _, error = self._failures.get(key, (0.0, None))
         try:
-            if isinstance(error, AWAY):
-                return self._ask_again(key, known[1], read)
-            return self._get(key, read)
+            with time_limit(ASK_LIMIT_S):
+                if isinstance(error, AWAY):
+                    return self._ask_again(key, known[1], read)
+                return self._get(key, read)
         except AWAY:
             return known[1]
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -30,6 +31,7 @@ from tests.web import WebServer
 TIME_LIMIT_S = 2
 # Far more than the limit on a busy machine, far less than for ever.
 PATIENCE_S = 30
+CLOUD, LOCAL = "openai/gpt-4o-mini", "local/llama"
 SENDERS = 24  # more than the server's threads
 MAKE_TENANT = """
 import sys
@@ -250,6 +252,30 @@ def test_restarted_database_is_found_again_without_a_restart_of_ours(site: Site)
     finally:
         site.services.start()
     assert_all_taken_once(site, sent, before)
+
+
+def test_stopped_database_refuses_cloud_in_time_and_lets_local_run(site: Site) -> None:
+    _, secret = site.make_tenant("fourth")
+    assert site.ask("/api/v1/budgets", BUDGET, secret=secret).status == 201
+    for meter in ("input_tokens", "output_tokens"):
+        rate = {"provider": "local", "model": "llama", "kind": "local", "meter": meter}
+        rate |= {"price_usd_per_mtok": "0.1"}
+        assert site.ask("/api/v1/rates", rate, secret=secret).status in (200, 201)
+
+    def decide(backend: str, *, reserve: bool = True) -> Answer:
+        body = {"request_id": uuid.uuid4().hex, "candidates": [backend], "reserve": reserve}
+        body |= {"input_tokens": 1000, "max_output_tokens": 500}
+        return site.ask("/api/v1/routing/decisions", body, secret=secret)
+
+    assert [decide(backend).status for backend in (CLOUD, LOCAL)] == [200, 200]
+    with site.stopped("postgres"):
+        # Twice: the second is refused without another wait.
+        refused = [decide(CLOUD), decide(CLOUD)]
+        local, unreserved = decide(LOCAL), decide(CLOUD, reserve=False)
+    assert {answer.body["code"] for answer in refused} == {"budgets_unknown"}
+    assert all(int(answer.retry_after or 0) > 0 for answer in refused)
+    assert (local.status, local.body["held_usd"], unreserved.status) == (200, "0", 200)
+    wait_until(lambda: decide(CLOUD).status == 200, limit_s=PATIENCE_S, what="it is back")
 
 
 def test_stopped_valkey_does_not_hold_up_usage_and_budgets_catch_up(site: Site) -> None:
