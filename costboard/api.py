@@ -36,7 +36,15 @@ logger = logging.getLogger(__name__)
 PROBLEM_CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
 
-api = NinjaAPI(
+
+class _Api(NinjaAPI):
+    def create_temporal_response(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002
+        """For views that set headers by it. Its charset, which else is looked for in the content
+        type of each."""
+        return HttpResponse("", content_type=self.get_content_type(), charset="utf-8")
+
+
+api = _Api(
     title="Costboard",
     version="1",
     description="Cost tracking and cost-aware routing guidance for hybrid local and cloud LLMs.",

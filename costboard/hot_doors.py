@@ -63,7 +63,10 @@ class HotDoors:
         self._other = other
         self._request_class = request_class
         paths = PATHS + PATHS_OF_ONE + more_paths
-        self._views = {path: _with_headers(_view_at(path)) for path in paths}
+        self._views = {path: _view_at(path) for path in paths}
+        self._gzip: Any = GZipMiddleware(lambda _: HttpResponse())
+        # By whether the call came over TLS: what the middleware puts on every answer.
+        self._headers: dict[bool, dict[str, str]] = {}
         # Hosts as callers write them, found to be allowed.
         self._hosts: set[str] = set()
 
@@ -76,7 +79,7 @@ class HotDoors:
             return self._go_the_long_way(environ, start_response)
         try:
             with wait_limit(settings.INGEST_TIME_LIMIT_S * COMMIT_SHARE):
-                response = view(request)
+                response = self._gzip.process_response(request, view(request))
             if response.status_code >= 400:
                 said = ("%s: %s", response.reason_phrase, request.path)
                 log_response(*said, response=response, request=request)
@@ -84,8 +87,9 @@ class HotDoors:
         finally:
             # What Django does at the end of a request: the connection goes back to the pool.
             close_old_connections()
-        response.headers["Content-Length"] = str(len(body))
-        start_response(f"{response.status_code} {response.reason_phrase}", [*response.items()])
+        headers = self._promised(request) | dict(response.items())
+        headers["Content-Length"] = str(len(body))
+        start_response(f"{response.status_code} {response.reason_phrase}", [*headers.items()])
         return [body]
 
     def _go_the_long_way(self, environ: Environ, start_response: StartResponse) -> Any:
@@ -99,6 +103,15 @@ class HotDoors:
             head, _, name = head.rpartition("/")
             view = self._views.get(f"{head}/{ANY}/{end}") if name else None
         return view
+
+    def _promised(self, request: HttpRequest) -> dict[str, str]:
+        """The headers that every answer has, found out once by asking the middleware."""
+        is_secure = request.is_secure()
+        headers = self._headers.get(is_secure)
+        if headers is None:
+            headers = dict(_guarded(lambda _: HttpResponse())(request).items())
+            self._headers[is_secure] = headers
+        return headers
 
     def _is_allowed(self, request: HttpRequest) -> bool:
         host = request.META.get("HTTP_HOST", "")
@@ -122,9 +135,9 @@ def _view_at(path: str) -> View:
     return lambda request: found.func(request, **{name: request.path_info.split("/")[-2]})
 
 
-def _with_headers(view: View) -> View:
+def _guarded(view: View) -> View:
     """The view behind the middleware that puts its headers on every answer."""
     guarded: Any = ContentSecurityPolicyMiddleware(view)
-    for middleware in (XFrameOptionsMiddleware, GZipMiddleware, SecurityMiddleware):
+    for middleware in (XFrameOptionsMiddleware, SecurityMiddleware):
         guarded = middleware(guarded)
     return guarded  # type: ignore[no-any-return]

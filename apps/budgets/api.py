@@ -72,9 +72,10 @@ class BudgetIn(AmountIn):
 
 
 class BudgetChangeIn(AmountIn):
-    """What is given changes; scope, period and unit never do. A new amount holds from now on for
-    the whole running period; what was spent stays spent."""
+    """What is given changes; scope, period and unit never do. A new amount holds from now on, or
+    from `effective_from`, for the whole period that runs then; what was spent stays spent."""
 
+    effective_from: datetime | None = None
     reason: Reason = ""
     name: Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)] | None = None
     on_limit: OnLimit | None = None
@@ -158,7 +159,7 @@ def get_budgets(request: ApiRequest, query: Query[BudgetsQuery]) -> BudgetsOut:
 @router.post("/budgets", auth=KeyAuth("manage"), response={201: BudgetOut})
 def post_budget(request: ApiRequest, body: BudgetIn) -> tuple[int, BudgetOut]:
     """Add a budget. It counts what its running period has spent already; a cap ("refuse") holds
-    within two seconds."""
+    within a second."""
     now = timezone.now()
     with changing(request):
         budget_id = create_budget(
@@ -200,6 +201,7 @@ def patch_budget(request: ApiRequest, budget_id: BudgetId, body: BudgetChangeIn)
                 actor=actor_of(request),
                 reason=body.reason.strip(),
                 now=now,
+                effective_from=_aware("effective_from", body.effective_from),
             )
         change_budget(
             budget_id,

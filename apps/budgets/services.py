@@ -98,29 +98,52 @@ def create_budget(wanted: BudgetTermsInput, *, actor: str, now: datetime) -> int
 
 
 def change_amount(
-    budget_id: int, amount: Decimal, *, actor: str, reason: str, now: datetime
+    budget_id: int,
+    amount: Decimal,
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+    effective_from: datetime | None = None,
 ) -> None:
-    """What the budget allows from now on, in the running period too; what was spent stays so."""
+    """What the budget allows from now on, in the running period too, or from a moment to come; what
+    was spent stays so. A plan is undone by another amount from just after its moment."""
     budget = _locked(budget_id)
     _check_amount(amount, budget.unit)
-    before = BudgetAmount.objects.filter(budget=budget).order_by("effective_from").last()
+    starts_at = effective_from or now
+    if starts_at < now:
+        raise InvalidBudgetInput(
+            f"{starts_at.isoformat()} is over: an amount changes now, or at a moment to come",
+            field="effective_from",
+        )
+    amounts = BudgetAmount.objects.filter(budget=budget, effective_from__lte=starts_at)
+    before = amounts.order_by("effective_from", "id").last()
     if before is not None and before.amount == amount:
         return
+    if before is not None and before.effective_from == starts_at:
+        raise InvalidBudgetInput(
+            f"{plain_decimal(before.amount)} is set from {starts_at.isoformat()} already, and dated"
+            " amounts stay: give a later moment",
+            field="effective_from",
+        )
     BudgetAmount.objects.create(
         budget=budget,
         amount=amount,
-        effective_from=now,
+        effective_from=starts_at,
         recorded_at=now,
         actor=actor,
         reason=reason,
     )
+    after = {"amount": plain_decimal(amount), "reason": reason}
+    if effective_from is not None:
+        after["effective_from"] = effective_from.isoformat()
     _record(
         budget,
         "budget.amount_changed",
         actor=actor,
         now=now,
         before={"amount": plain_decimal(before.amount)} if before else None,
-        after={"amount": plain_decimal(amount), "reason": reason},
+        after=after,
     )
 
 

@@ -11,4 +11,7 @@ class Schema(BaseModel):
 
 def json_answer(answer: Schema, *, status: int = 200) -> HttpResponse:
     """Written by pydantic itself: the way over a dict costs more than the decision."""
-    return HttpResponse(answer.model_dump_json(), content_type="application/json", status=status)
+    # The charset, which else is looked for in the content type.
+    return HttpResponse(
+        answer.model_dump_json(), content_type="application/json", charset="utf-8", status=status
+    )

@@ -12,6 +12,7 @@ from django.test import Client
 
 from apps.budgets.rebuild import prepare_counters, refresh_limits
 from apps.budgets.services import BudgetTermsInput, create_budget
+from apps.budgets.status import find_terms
 from apps.tenants.organisation import change_department
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
@@ -120,6 +121,23 @@ def test_an_amount_changes_from_now_on_and_what_was_spent_stays(
     actions = [row["action"] for row in history["changes"]]
     assert actions == ["budget.changed", "budget.amount_changed", "budget.created"]
     assert history["amounts"][0]["actor"] == "key router-1"
+
+
+def test_an_amount_can_be_planned_for_a_moment_to_come(call: Caller) -> None:
+    made = call("POST", "/budgets", MONTHLY, status=201)
+    now = datetime.now(UTC)
+    address, then = f"/budgets/{made['id']}", _in(now, days=40)
+    planned = {"amount_usd": "250", "effective_from": then, "reason": "the fair"}
+    assert call("PATCH", address, planned)["amount_usd"] == "100"
+    assert call("GET", f"{address}/history")["amounts"][0]["amount"] == "250"
+    again = call("PATCH", address, planned | {"amount_usd": "300"}, status=422)
+    past = call("PATCH", address, planned | {"effective_from": _in(now, hours=-1)}, status=422)
+    assert {again["field"], past["field"]} == {"effective_from"}
+    with tenant_scope(call.tenant_id):
+        terms = find_terms(made["id"])
+    period = terms.calendar.at(now + timedelta(days=41))
+    assert period is not None
+    assert terms.allowed(period, now + timedelta(days=41)) == 250
 
 
 def test_a_top_up_adds_while_it_stands(call: Caller) -> None:
