@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db import OperationalError
 
 from apps.tenants import remembered as module
 from apps.tenants.remembered import Remembered
@@ -111,3 +112,35 @@ def test_so_many_are_kept(clock: Clock) -> None:
     for key in range(10):
         memory.get(key, source.read)
     assert [key for key in range(10) if memory.look(key)] == [7, 8, 9]
+
+
+def test_what_stands_is_known_while_the_database_is_away_and_asked_for_now_and_then(
+    clock: Clock,
+) -> None:
+    source, known = Source(), Remembered[str, int]()
+
+    def get() -> int:
+        return known.get("a", source.read, stands=True)
+
+    first = get()
+    source.error = OperationalError("away")
+    clock.now_s += 5
+    assert [get(), get()] == [first, first]
+    asked = source.readings
+    clock.now_s += module.ASK_AGAIN_S
+    assert get() == first
+    assert source.readings == asked + 1
+    with pytest.raises(OperationalError):
+        known.get("a", source.read)
+    source.error = None
+    clock.now_s += module.ASK_AGAIN_S
+    assert get() > first
+
+
+def test_what_stands_fails_for_any_other_error(clock: Clock) -> None:
+    source, known = Source(), Remembered[str, int]()
+    known.get("a", source.read, stands=True)
+    source.error = ValueError("a bug")
+    clock.now_s += 5
+    with pytest.raises(ValueError, match="a bug"):
+        known.get("a", source.read, stands=True)

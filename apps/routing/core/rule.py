@@ -181,14 +181,15 @@ class Rule:
         rule = copy(self)
         for name in ("_options", "_explore"):
             options: Options = getattr(self, name)
-            kept = tuple(
-                option._replace(
-                    worth=option.worth + boosts.get(option.backend, 0.0),
-                    ceiling=option.ceiling + boosts.get(option.backend, 0.0),
+            kept = tuple(option for option in options[tier, task] if option.backend in keep)
+            if boosts:
+                kept = tuple(
+                    option._replace(
+                        worth=option.worth + boosts.get(option.backend, 0.0),
+                        ceiling=option.ceiling + boosts.get(option.backend, 0.0),
+                    )
+                    for option in kept
                 )
-                for option in options[tier, task]
-                if option.backend in keep
-            )
             setattr(rule, name, {(tier, task): kept})
         return rule
 
