@@ -14,7 +14,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
-from django.db import close_old_connections
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.gzip import GZipMiddleware
@@ -86,7 +86,7 @@ class HotDoors:
             body = response.content
         finally:
             # What Django does at the end of a request: the connection goes back to the pool.
-            close_old_connections()
+            connection.close_if_unusable_or_obsolete()
         headers = self._promised(request) | dict(response.items())
         headers["Content-Length"] = str(len(body))
         start_response(f"{response.status_code} {response.reason_phrase}", [*headers.items()])

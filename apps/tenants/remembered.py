@@ -51,12 +51,16 @@ class Remembered(Generic[Key, Value]):
         known = self._known.get(key) if stands else None
         if known is None:
             return self._get(key, read)
+
+        def read_soon(before: Value | None) -> Value:
+            with time_limit(ASK_LIMIT_S):
+                return read(before)
+
         _, error = self._failures.get(key, (0.0, None))
         try:
-            with time_limit(ASK_LIMIT_S):
-                if isinstance(error, AWAY):
-                    return self._ask_again(key, known[1], read)
-                return self._get(key, read)
+            if isinstance(error, AWAY):
+                return self._ask_again(key, known[1], read_soon)
+            return self._get(key, read_soon)
         except AWAY:
             return known[1]
 
