@@ -154,6 +154,7 @@ _rounds: GroupCommit[int, Entry, Outcome] = GroupCommit(
     _go_round,
     max_rows=MAX_ENTRIES,
     leaders=2,
+    worth_rows=8,
     of_all=(CountersLost, InterfaceError, OperationalError),
     before_wait=give_back_connection,
 )

@@ -92,6 +92,7 @@ class RateBook:
         for alias in aliases:
             self._aliases.setdefault((alias.provider, alias.model.lower()), []).append(alias)
         self._resolved: dict[tuple[str, str, str | None], ResolvedBackend] = {}
+        self._resolved_anywhere: dict[str, ResolvedBackend | None] = {}
 
     def resolve(
         self, provider: str, model: str, requested_model: str | None = None
@@ -130,7 +131,17 @@ class RateBook:
 
         In order: the tenant's own models (by provider's name), "provider/model" as backend keys
         are written, the catalogue's provider that claims such names, the first that lists it.
+        Remembered, within a bound.
         """
+        known = self._resolved_anywhere
+        found = known.get(model)
+        if found is None and model not in known:
+            if len(known) >= MAX_REMEMBERED:
+                known.clear()
+            found = known[model] = self._resolve_anywhere(model)
+        return found
+
+    def _resolve_anywhere(self, model: str) -> ResolvedBackend | None:
         name = model.strip().lower()
         for own_provider, own_model in sorted(self._own):
             if own_model == name:
