@@ -1,22 +1,16 @@
 """Decisions on their way to the database: put in a stream in Redis as they are made, stored by a
 worker. Part of services.
 
-No request waits for them. A stream that is full, a Redis that is away or a web process that is
-killed costs records, and nothing else; what a killed worker leaves behind is stored by whoever
-looks next, each decision once.
+No request waits for PostgreSQL here. A stream that is full or a Redis that is away costs records,
+and nothing else; what a kill leaves behind is stored by whoever looks next, each decision once.
 """
 
-import atexit
 import logging
-import os
-import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
-from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import msgspec
@@ -28,14 +22,13 @@ from apps.pricing.selectors import read_backend_keys
 from apps.routing.live_models import DecisionCharge, LivePolicy, RoutingDecision
 from apps.tenants.scoping import tenant_scope
 from apps.usage.decided_charges import read_decided_charges
+from apps.usage.group_commit import GroupCommit
 
 logger = logging.getLogger(__name__)
 STREAM: Final = "costboard:routing:decisions"
 # Entries, and decisions in one.
 MAX_WAITING: Final = 50_000
 MAX_IN_ENTRY: Final = 20
-# In this process.
-MAX_UNSENT: Final = 10_000
 PORTION: Final = 500
 KEPT: Final = timedelta(days=45)
 TIMEOUT_S: Final = 0.5
@@ -71,77 +64,29 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 def log_decision(record: DecisionRecord) -> None:
-    """Have it stored soon: the caller does not wait for Redis either. What a process that is killed
-    had not sent on, a few milliseconds' worth, is lost. Never raises for a Redis that is away."""
-    _recorder.put(record)
+    """Have it stored soon: it is in the stream when this returns. Never raises for a Redis that is
+    away."""
+    _entries.submit(STREAM, [record])
 
 
-class _Recorder:
-    """Sends records on to the stream by a thread of its own; what is decided meanwhile shares an
-    entry."""
-
-    def __init__(self) -> None:
-        self._records: SimpleQueue[DecisionRecord] = SimpleQueue()
-        self._lock = threading.Lock()
-        # The process that the thread runs in: a fork has none.
-        self._pid = 0
-        self._is_sending = threading.Lock()
-
-    def put(self, record: DecisionRecord) -> None:
-        if self._records.qsize() >= MAX_UNSENT:
-            logger.warning("decision %s is not recorded: Redis is too slow", record.decision_id)
-            return
-        self._records.put(record)
-        if self._pid != os.getpid():
-            self._start()
-
-    def flush(self) -> None:
-        """Send what is there; returns when this process has sent all that it was given before."""
-        with self._is_sending:
-            while records := self._take():
-                _send(records)
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._pid != os.getpid():
-                self._pid = os.getpid()
-                self._is_sending = threading.Lock()
-                threading.Thread(target=self._run, name="decisions", daemon=True).start()
-                atexit.register(self.flush)
-
-    def _run(self) -> None:
-        while True:
-            first = self._records.get()
-            with self._is_sending:
-                _send([first, *self._take()])
-
-    def _take(self) -> list[DecisionRecord]:
-        taken: list[DecisionRecord] = []
-        with suppress(Empty):
-            while len(taken) < MAX_IN_ENTRY - 1:
-                taken.append(self._records.get_nowait())
-        return taken
-
-
-_recorder: Final = _Recorder()
-
-
-def _send(records: Sequence[DecisionRecord]) -> None:
+def _add_entry(stream: str, records: Sequence[DecisionRecord]) -> list[tuple[int, None]]:
+    """What is decided at the same time is one entry: one round trip."""
+    encoded = msgspec.json.encode(records)
     try:
-        client().xadd(
-            STREAM,
-            {"records": msgspec.json.encode(records)},
-            maxlen=MAX_WAITING,
-            approximate=True,
-        )
+        client().xadd(stream, {"records": encoded}, maxlen=MAX_WAITING, approximate=True)
     except redis.RedisError as error:
         logger.warning("%d decisions are not recorded: %s", len(records), error)
+    return []
+
+
+_entries: Final[GroupCommit[str, DecisionRecord, None]] = GroupCommit(
+    _add_entry, max_rows=MAX_IN_ENTRY, leaders=1
+)
 
 
 def store_decisions() -> int:
     """Store a portion of what waits; how many entries there were. Only what is committed is taken
     off, and two workers at once store each decision once."""
-    _recorder.flush()
     waiting: Any = client().xrange(STREAM, count=PORTION)
     if not waiting:
         return 0
