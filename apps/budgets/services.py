@@ -288,7 +288,7 @@ class _Tell:
 def _tell_when_committed(now: datetime) -> None:
     """Once a transaction, however much it changes."""
     tell = _Tell(current_tenant_id(), now)
-    if not any(hook == tell for _, hook, _ in connection.run_on_commit):
+    if not any(hook[1] == tell for hook in connection.run_on_commit):
         transaction.on_commit(tell)
 
 
