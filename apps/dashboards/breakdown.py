@@ -26,6 +26,8 @@ class Sums:
     revenue_usd: Decimal = Decimal(0)
     latency_ms_sum: int = 0
     latency_count: int = 0
+    # In the tenant's own currency; None where it was not read, or some day has no rate.
+    reported: Decimal | None = Decimal(0)
 
     def plus(self, other: "SpendRow | Sums") -> "Sums":
         # Python's usual 28 digits would round a sum of exact charges.
@@ -41,6 +43,9 @@ class Sums:
             EXACT.add(self.revenue_usd, other.revenue_usd),
             self.latency_ms_sum + other.latency_ms_sum,
             self.latency_count + other.latency_count,
+            None
+            if self.reported is None or other.reported is None
+            else EXACT.add(self.reported, other.reported),
         )
 
     @property

@@ -20,7 +20,7 @@ from apps.dashboards.page_state import read_state
 from apps.dashboards.periods import Period, end_of_day, local_midnight, read_period
 from apps.dashboards.reading import read_before, read_period_by_day, row_model
 from apps.dashboards.ticks import day_label
-from apps.dashboards.views import month_forecast, on_course, page_context
+from apps.dashboards.views import month_forecast, on_course, own_currency_context, page_context
 from apps.tenants.contracts import list_contracts
 from apps.tenants.core.contracts import Contract, accrued_usd
 from apps.tenants.selectors import CustomerInfo, list_customers
@@ -48,12 +48,17 @@ def customers(request: PageRequest) -> HttpResponse:
     )
     forecast = month_forecast(request, state)
     answer = earned.answer or report.answer
-    context = page_context(request, state) | {
-        "report": report,
-        "earned": earned,
-        "period": period,
-        "answer": answer + on_course(forecast),
-    }
+    own = own_currency_context(request, period, state.spend_filters)
+    context = (
+        page_context(request, state)
+        | own
+        | {
+            "report": report,
+            "earned": earned,
+            "period": period,
+            "answer": answer + on_course(forecast),
+        }
+    )
     return render_live(request, "customers", context)
 
 
@@ -92,12 +97,17 @@ def _show_one(request: PageRequest, customer_id: int) -> HttpResponse:
     state = read_state({"period": request.GET.get("period", "")})
     period = read_period(state.period, request.tenant.zone, request.now)
     report = read_customer(found, period, request.tenant.zone)
-    context = page_context(request, state) | {
-        "report": report,
-        "period": period,
-        "own_state": state.with_filter("customer", found.external_id),
-        "answer": customer_answer(found.name, report.earned, in_words=period.in_words),
-    }
+    own = own_currency_context(request, period, {"customer": (found.external_id,)})
+    context = (
+        page_context(request, state)
+        | own
+        | {
+            "report": report,
+            "period": period,
+            "own_state": state.with_filter("customer", found.external_id),
+            "answer": customer_answer(found.name, report.earned, in_words=period.in_words),
+        }
+    )
     return render_live(request, "customer", context)
 
 

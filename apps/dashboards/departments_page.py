@@ -19,7 +19,7 @@ from apps.dashboards.periods import Period, read_period
 from apps.dashboards.reading import read_before, read_period_by_day
 from apps.dashboards.sentences import Answer, Phrase, listed
 from apps.dashboards.trends import Burn, Trend, burn_of, trend_of
-from apps.dashboards.views import month_forecast, on_course, page_context
+from apps.dashboards.views import month_forecast, on_course, own_currency_context, page_context
 from apps.tenants.selectors import DepartmentInfo, list_departments
 from apps.usage.selectors import SpendRow
 
@@ -77,12 +77,16 @@ def departments(request: PageRequest) -> HttpResponse:
         before_rows=before_rows,
     )
     tree = read_tree(listed_departments, rows, before_rows, period, now=request.now)
-    context = page_context(request, state) | {
-        "report": allocation,
-        "tree": tree,
-        "period": period,
-        "answer": allocation.answer + tree.at_risk + on_course(month_forecast(request, state)),
-    }
+    context = (
+        page_context(request, state)
+        | own_currency_context(request, period, filters)
+        | {
+            "report": allocation,
+            "tree": tree,
+            "period": period,
+            "answer": allocation.answer + tree.at_risk + on_course(month_forecast(request, state)),
+        }
+    )
     return render_live(request, "departments", context)
 
 

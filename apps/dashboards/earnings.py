@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from apps.dashboards.breakdown import relative_change, sum_by
+from apps.dashboards.breakdown import relative_change, sum_by, total
 from apps.dashboards.colours import Series, model_key
 from apps.dashboards.margin_figures import MarginBar, margin_bars
 from apps.dashboards.margin_words import margins_answer, margins_title
@@ -17,6 +17,7 @@ from apps.dashboards.sentences import Answer
 from apps.dashboards.trends import Trend, trend_of
 from apps.usage.core.margins import Earnings
 from apps.usage.margins import Margins, add_up, settle_margins
+from apps.usage.reporting import read_reported
 from apps.usage.selectors import SpendQuery, SpendRow, read_spend
 
 MOST_LISTED = 250
@@ -34,6 +35,8 @@ class CustomerLine:
     earned: Earnings
     change: Decimal | None
     trend: Trend | None
+    # The cost in the tenant's own currency; None where that is USD, or a day has no rate.
+    reported: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def _customer_lines(
 ) -> list[CustomerLine]:
     names = Names()
     before = sum_by(before_rows, lambda row: row.labels["customer"])
-    trends = _daily(period, zone, filters)
+    daily = _daily(period, zone, filters)
     lines = []
     for key, earned in by_label(found, 0).items():
         known = names.customers.get(key) if key is not None else None
@@ -133,15 +136,14 @@ def _customer_lines(
                 tier=known.tier if known else "",
                 earned=earned,
                 change=relative_change(earned.cost_usd, cost_before),
-                trend=trend_of(trends.get(key, {}), period.days),
+                trend=trend_of(_costs(daily.get(key, [])), period.days),
+                reported=total(daily.get(key, [])).reported,
             )
         )
     return sorted(lines, key=lambda one: (one.earned.margin_usd, one.name))
 
 
-def _daily(
-    period: Period, zone: ZoneInfo, filters: Filters
-) -> Mapping[str | None, dict[date, Decimal]]:
+def _daily(period: Period, zone: ZoneInfo, filters: Filters) -> Mapping[str | None, list[SpendRow]]:
     query = SpendQuery(
         start=period.start,
         end=end_of_day(period.end, zone),
@@ -149,11 +151,14 @@ def _daily(
         interval="day",
         filters=filters,
     )
-    found: dict[str | None, dict[date, Decimal]] = {}
-    for row in read_spend(query).rows:
-        if isinstance(row.bucket, date):
-            found.setdefault(row.labels["customer"], {})[row.bucket] = row.cost_usd
+    found: dict[str | None, list[SpendRow]] = {}
+    for row in read_reported(query):
+        found.setdefault(row.labels["customer"], []).append(row)
     return found
+
+
+def _costs(rows: Sequence[SpendRow]) -> dict[date, Decimal]:
+    return {row.bucket: row.cost_usd for row in rows if isinstance(row.bucket, date)}
 
 
 def _drawn(named: Sequence[CustomerLine]) -> list[CustomerLine]:

@@ -14,15 +14,16 @@ from apps.dashboards.explorer_figures import Drawn
 from apps.dashboards.explorer_state import DIMENSIONS, ExplorerState
 from apps.dashboards.explorer_words import explorer_answer, explorer_title
 from apps.dashboards.figures import Figure
-from apps.dashboards.measures import Measure
+from apps.dashboards.measures import REPORTED, Measure
 from apps.dashboards.periods import Period, end_of_day
-from apps.dashboards.reading import Names, read_before, read_period
+from apps.dashboards.reading import Names, Read, read_before, read_period, read_rows
 from apps.dashboards.sentences import Answer
 from apps.dashboards.services import keep_positions
 from apps.dashboards.templatetags.figures_of_speech import count
 from apps.dashboards.ticks import Axis, day_axis, hour_axis, month_axis, week_axis
 from apps.pricing.core.money import EXACT
-from apps.usage.selectors import Dimension, Interval, SpendQuery, SpendRow, read_spend
+from apps.usage.reporting import read_reported
+from apps.usage.selectors import Dimension, Interval, SpendQuery, SpendRow
 
 SERIES_DRAWN: Final = 8
 BARS_DRAWN: Final = 15
@@ -141,9 +142,11 @@ def read_explorer(state: ExplorerState, zone: ZoneInfo, now: datetime) -> Explor
     group_by, filters = state.group_by, state.spend_filters
     # A model's colour goes with where it runs; what runs on local hardware is drawn hatched.
     with_kind: tuple[Dimension, ...] = (*group_by, *(() if "kind" in group_by else ("kind",)))
-    rows = read_period(period, zone, with_kind, filters)
+    read = _read_of(state)
+    rows = read_period(period, zone, with_kind, filters, read=read)
     sums = sum_by(rows, lambda row: _key(row, group_by))
-    before = sum_by(read_before(period, group_by, filters), lambda row: _key(row, group_by))
+    before_rows = read_before(period, group_by, filters, read=read)
+    before = sum_by(before_rows, lambda row: _key(row, group_by))
     names = ValueNames()
     made = _rows(state, sums, before, names)
     listed = made[: state.top] if len(made) > state.top + 1 else made
@@ -171,6 +174,10 @@ def read_explorer(state: ExplorerState, zone: ZoneInfo, now: datetime) -> Explor
         over_time=over_time,
         names=names,
     )
+
+
+def _read_of(state: ExplorerState) -> Read:
+    return read_reported if state.measure.key == REPORTED else read_rows
 
 
 def _key(row: SpendRow, group_by: Sequence[Dimension]) -> Key:
@@ -318,7 +325,7 @@ def _read_cells(
         filters[first] = tuple({row.key[0] for row in leading if row.key})
     wanted = {row.key for row in leading}
     cells: dict[tuple[Key | None, date | datetime], Sums] = {}
-    for row in _read_buckets(cut, state.group_by, filters):
+    for row in _read_buckets(state, cut, state.group_by, filters):
         key = _key(row, state.group_by)
         if key in wanted and row.bucket is not None:
             place = (key, row.bucket)
@@ -327,11 +334,12 @@ def _read_cells(
 
 
 def _read_totals(state: ExplorerState, cut: _Cut) -> dict[date | datetime, Sums]:
-    rows = _read_buckets(cut, (), state.spend_filters)
+    rows = _read_buckets(state, cut, (), state.spend_filters)
     return {row.bucket: Sums().plus(row) for row in rows if row.bucket is not None}
 
 
 def _read_buckets(
+    state: ExplorerState,
     cut: _Cut,
     group_by: tuple[Dimension, ...],
     filters: Mapping[Dimension, tuple[str | None, ...]],
@@ -343,7 +351,7 @@ def _read_buckets(
         interval=cut.interval,
         filters=filters,
     )
-    return read_spend(query).rows
+    return _read_of(state)(query)
 
 
 def _axis(

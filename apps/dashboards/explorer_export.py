@@ -47,7 +47,8 @@ def _groups(report: Explorer) -> Table:
     key, kind = report.state.measure.key, report.state.measure.kind
     columns: list[tuple[str, Kind]] = [("row", "text")]
     columns += [(dimension, "text") for dimension in report.state.group_by]
-    columns += [(key, kind), (f"{key}_before", kind), (f"{key}_difference", kind)]
+    name = report.state.measure.column
+    columns += [(name, kind), (f"{name}_before", kind), (f"{name}_difference", kind)]
     columns += [("share", "quotient"), ("change", "quotient")]
     columns += [("cost_usd", "money")] if key != "cost_usd" else []
     columns += [("requests", "count")] if key != "requests" else []

@@ -1,6 +1,6 @@
 """The explorer: any question about usage, its answer, its charges, its file, its saved views."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
@@ -18,7 +18,7 @@ from apps.dashboards.explorer_state import (
     ExplorerState,
     read_explorer_state,
 )
-from apps.dashboards.measures import MEASURES
+from apps.dashboards.measures import MEASURES, REPORTED
 from apps.dashboards.page import PageRequest, page, usage_page
 from apps.dashboards.page_state import Chip
 from apps.dashboards.periods import PERIOD_LABELS, end_of_day
@@ -32,10 +32,13 @@ from apps.dashboards.saved_views import (
     save_view,
 )
 from apps.tenants.core.access import role_allows_changes
+from apps.tenants.core.exchange import Converted
 from apps.usage.reporting import read_reporting
 from apps.usage.selectors import Dimension, SpendQuery
 
 VALUES_OFFERED: Final = 200
+# A year by day and group is summed in moments; more would not be.
+MOST_REPORTED_DAYS: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class TableRow:
 @usage_page
 def explorer(request: PageRequest) -> HttpResponse:
     """The page; for its own controls the parts that change, with the address to show."""
-    state = read_explorer_state(request.GET)
+    state = read_explorer_state(request.GET, request.tenant.currency)
     response = _show(request, state)
     if request.htmx and not request.htmx.boosted:
         response.headers["HX-Push-Url"] = reverse("explorer") + state.query()
@@ -65,11 +68,31 @@ def _show(
     error: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    report = read_explorer(state, request.tenant.zone, request.now)
+    shown, reporting = _in_own_currency(request, state)
+    report = read_explorer(shown, request.tenant.zone, request.now)
     is_part = bool(request.htmx) and not request.htmx.boosted
     name = "explorer_body" if is_part else "explorer"
-    context = _context(request, report) | {"said": said, "error": error}
+    context = _context(request, report) | {"said": said, "error": error, "reporting": reporting}
     return render(request, f"dashboards/{name}.html", context, status=status)
+
+
+def _in_own_currency(
+    request: PageRequest, state: ExplorerState
+) -> tuple[ExplorerState, Converted | None]:
+    """What is shown, and the whole in both currencies. Without a rate for each day, or for more
+    days than can be told one by one, it is USD."""
+    period = state.read_period(request.tenant.zone, request.now)
+    reporting = read_reporting(
+        SpendQuery(
+            start=period.start,
+            end=end_of_day(period.end, request.tenant.zone),
+            filters=state.spend_filters,
+        )
+    )
+    is_told = reporting is not None and reporting.amount is not None
+    if state.measure.key == REPORTED and (not is_told or len(period.days) > MOST_REPORTED_DAYS):
+        state = replace(state, measure=MEASURES["cost_usd"])
+    return state, reporting
 
 
 def _context(request: PageRequest, report: Explorer) -> dict[str, Any]:
@@ -78,14 +101,10 @@ def _context(request: PageRequest, report: Explorer) -> dict[str, Any]:
         "report": report,
         "state": state,
         "answer": report.answer,
-        "reporting": read_reporting(
-            SpendQuery(
-                start=report.period.start,
-                end=end_of_day(report.period.end, request.tenant.zone),
-                filters=state.spend_filters,
-            )
-        ),
-        "measures": MEASURES.values(),
+        "too_long_to_report": state.at_rest.key == REPORTED
+        and len(report.period.days) > MOST_REPORTED_DAYS,
+        "most_days": MOST_REPORTED_DAYS,
+        "measures": list({one.key: one for one in (state.at_rest, *MEASURES.values())}.values()),
         "dimensions": DIMENSIONS.items(),
         "second": state.group_by[1] if len(state.group_by) > 1 else "",
         "intervals": INTERVALS.items(),
@@ -173,7 +192,8 @@ def explorer_export_file(request: HttpRequest, form: str) -> HttpResponse:
 def _export(request: PageRequest, form: str) -> HttpResponse:
     if form not in explorer_export.CONTENT_TYPES:
         raise Http404
-    state = read_explorer_state(request.GET)
+    asked = read_explorer_state(request.GET, request.tenant.currency)
+    state, _ = _in_own_currency(request, asked)
     tables = explorer_export.shown_tables(read_explorer(state, request.tenant.zone, request.now))
     one = tables[-1] if request.GET.get("of") == "time" else tables[0]
     if form == "xlsx":
@@ -181,7 +201,7 @@ def _export(request: PageRequest, form: str) -> HttpResponse:
     else:
         body = (explorer_export.as_csv if form == "csv" else explorer_export.as_parquet)(one)
     response = HttpResponse(body, content_type=explorer_export.CONTENT_TYPES[form])
-    name = f"{state.measure.key}-by-{'-'.join(state.group_by)}.{form}"
+    name = f"{state.measure.column}-by-{'-'.join(state.group_by)}.{form}"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 
@@ -192,7 +212,7 @@ def change_view(request: PageRequest) -> HttpResponse:
     if request.method != "POST":
         return HttpResponse(status=405, headers={"Allow": "POST"})
     here = request.POST.get("here", "").removeprefix("?")
-    state = _state_of(here)
+    state = read_explorer_state(QueryDict(here), request.tenant.currency)
     try:
         said = _change(request, state)
     except SavedViewError as error:
@@ -221,7 +241,3 @@ def _change(request: PageRequest, state: ExplorerState) -> str:
         now=request.now,
     )
     return "Kept: everybody here finds it below." if is_shared else "Kept: you find it below."
-
-
-def _state_of(query: str) -> ExplorerState:
-    return read_explorer_state(QueryDict(query))

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from django.http import QueryDict
 
-from apps.dashboards.measures import MEASURES, Measure
+from apps.dashboards.measures import MEASURES, Measure, reported_measure
 from apps.dashboards.page_state import MAX_FILTER_LENGTH, NOT_ATTRIBUTED
 from apps.dashboards.periods import (
     DEFAULT_PERIOD,
@@ -21,6 +21,7 @@ from apps.dashboards.periods import (
     chosen_period,
     read_period,
 )
+from apps.tenants.core.exchange import USD
 from apps.usage.selectors import Dimension, Interval
 
 DIMENSIONS: Final[Mapping[Dimension, str]] = {
@@ -81,6 +82,8 @@ class ExplorerState:
     last: date | None = None
     filters: tuple[tuple[Dimension, str | None], ...] = ()
     top: int = TOPS[0]
+    # What is shown where the address names no measure.
+    at_rest: Measure = MEASURES["cost_usd"]
 
     @property
     def spend_filters(self) -> dict[Dimension, tuple[str | None, ...]]:
@@ -94,7 +97,7 @@ class ExplorerState:
         """The address, each choice a pair; what is as it is at rest is left out."""
         rest = ExplorerState()
         pairs = []
-        if self.measure != rest.measure:
+        if self.measure.key != self.at_rest.key:
             pairs.append(("measure", self.measure.key))
         if self.group_by != rest.group_by:
             pairs.append(("group_by", ",".join(self.group_by)))
@@ -149,15 +152,20 @@ class ExplorerState:
         return None if interval == "none" else cast("Interval", interval)
 
 
-def read_explorer_state(query: QueryDict) -> ExplorerState:
-    """The state an address names. What it gets wrong falls back: links age, pages do not fail."""
+def read_explorer_state(query: QueryDict, currency: str = USD) -> ExplorerState:
+    """The state an address names. What it gets wrong falls back: links age, pages do not fail.
+
+    At rest it shows spend in the tenant's own `currency`.
+    """
     rest = ExplorerState()
+    at_rest = rest.measure if currency == USD else reported_measure(currency)
     interval = query.get("interval", "")
     period = query.get("period", "")
     top = query.get("top", "")
     first, last = _read_days(query)
     return ExplorerState(
-        measure=MEASURES.get(query.get("measure", ""), rest.measure),
+        measure=MEASURES.get(query.get("measure", ""), at_rest),
+        at_rest=at_rest,
         group_by=_read_groups(query) or rest.group_by,
         interval=interval if interval in INTERVALS else rest.interval,
         period=period if period in PERIOD_LABELS else rest.period,

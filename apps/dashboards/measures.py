@@ -11,7 +11,7 @@ from typing import Final, Literal
 from apps.dashboards.breakdown import Sums
 from apps.dashboards.templatetags.figures_of_speech import (
     count,
-    in_usd,
+    in_currency,
     percent,
     short,
     unit_price,
@@ -19,14 +19,17 @@ from apps.dashboards.templatetags.figures_of_speech import (
     usd_short,
 )
 from apps.pricing.core.money import EXACT
+from apps.tenants.core.exchange import USD
 
 # Amounts of money and counts are exact; a quotient has no last digit.
 Kind = Literal["text", "money", "quotient", "count"]
 Unit = Literal["usd", "count", "unit_usd", "share", "ms"]
+# Spend in the tenant's own currency.
+REPORTED: Final = "cost_reported"
 # A quotient has no last digit: exports carry a dozen decimals of it.
 QUOTIENT_DECIMALS: Final = 12
 UNIT_WORDS: Final[Mapping[Unit, str]] = {
-    "usd": "USD", "count": "", "unit_usd": "USD", "share": "", "ms": "ms",
+    "usd": USD, "count": "", "unit_usd": USD, "share": "", "ms": "ms",
 }  # fmt: skip
 
 
@@ -39,6 +42,7 @@ class Measure:
     unit: Unit
     of: Callable[[Sums], Decimal | None]
     adds_up: bool = True
+    currency: str = USD
 
     @property
     def kind(self) -> Kind:
@@ -50,13 +54,27 @@ class Measure:
     @property
     def is_cost(self) -> bool:
         """Whether more of it is worse, and less better."""
-        return self.key in ("cost_usd", "usd_per_request", "usd_per_mtok", "latency_ms")
+        return self.key in ("cost_usd", REPORTED, "usd_per_request", "usd_per_mtok", "latency_ms")
 
     @property
     def heading(self) -> str:
         """With its unit, as a table's heading has it."""
-        words = UNIT_WORDS[self.unit]
+        words = self.currency if self.is_money else UNIT_WORDS[self.unit]
         return f"{self.label.lower()}, {words}" if words else self.label.lower()
+
+    @property
+    def is_money(self) -> bool:
+        return self.unit in ("usd", "unit_usd")
+
+    @property
+    def choice(self) -> str:
+        """As a list of measures has it."""
+        return self.label if self.currency == USD else f"{self.label} in {self.currency}"
+
+    @property
+    def column(self) -> str:
+        """Its name in a file: with its own unit where that is not USD."""
+        return self.key if self.currency == USD else f"cost_{self.currency.lower()}"
 
     def text(self, value: Decimal | None) -> str:
         """For a table or a hover, rounded."""
@@ -71,9 +89,9 @@ class Measure:
 
     def with_unit(self, text: str) -> str:
         """A figure that was written out, with its unit."""
+        if self.is_money:
+            return in_currency(text, self.currency)
         words = UNIT_WORDS[self.unit]
-        if words == "USD":
-            return in_usd(text)
         return f"{text} {words}" if words else text
 
 
@@ -138,3 +156,12 @@ MEASURES: Final[Mapping[str, Measure]] = {
         ),
     )
 }
+
+
+def _reported(sums: Sums) -> Decimal | None:
+    return None if sums.known_usd is None else sums.reported
+
+
+def reported_measure(currency: str) -> Measure:
+    """Spend in the currency that a tenant reports in."""
+    return Measure(REPORTED, "Spend", "usd", _reported, currency=currency)

@@ -31,7 +31,7 @@ from apps.dashboards.periods import Period, read_period
 from apps.dashboards.reading import Filters, read_before, read_period_by_day, row_model
 from apps.dashboards.sentences import Answer, Phrase, models_answer, unpriced_sentence
 from apps.dashboards.templatetags.figures_of_speech import in_usd, percent, unit_price, usd_short
-from apps.dashboards.views import month_forecast, on_course, page_context
+from apps.dashboards.views import month_forecast, on_course, own_currency_context, page_context
 from apps.usage.core.cache_savings import Listed
 
 MOST_NAME: Final = 200
@@ -45,12 +45,17 @@ def models(request: PageRequest) -> HttpResponse:
     forecast = month_forecast(request, state)
     report = read_spend_by_model(period, zone, request.now, state.spend_filters, forecast=forecast)
     prices = read_model_prices(report.lines, period, zone, state.spend_filters)
-    context = page_context(request, state) | {
-        "report": report,
-        "prices": prices,
-        "period": period,
-        "answer": models_answer(report.plain_lines) + prices.answer + on_course(forecast),
-    }
+    own = own_currency_context(request, period, state.spend_filters)
+    context = (
+        page_context(request, state)
+        | own
+        | {
+            "report": report,
+            "prices": prices,
+            "period": period,
+            "answer": models_answer(report.plain_lines) + prices.answer + on_course(forecast),
+        }
+    )
     return render_live(request, "models", context)
 
 
@@ -88,12 +93,17 @@ def model(request: PageRequest) -> HttpResponse:
     period = read_period(state.period, zone, request.now)
     report = read_model(name, period, zone)
     own = state.with_filter("model", name)
-    context = page_context(request, own) | {
-        "report": report,
-        "period": period,
-        "filter_chips": [],
-        "answer": model_answer(report, period),
-    }
+    in_own = own_currency_context(request, period, own.spend_filters)
+    context = (
+        page_context(request, own)
+        | in_own
+        | {
+            "report": report,
+            "period": period,
+            "filter_chips": [],
+            "answer": model_answer(report, period),
+        }
+    )
     return render_live(request, "model", context)
 
 

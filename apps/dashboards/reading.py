@@ -1,14 +1,20 @@
 """Reading spend for pages: few statements, and whole days."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from zoneinfo import ZoneInfo
 
 from apps.dashboards.colours import model_key
 from apps.dashboards.periods import Period, end_of_day
 from apps.tenants.selectors import list_customers, list_departments
+from apps.usage.reporting import read_reported
 from apps.usage.selectors import Dimension, SpendQuery, SpendRow, read_spend
 
 Filters = Mapping[Dimension, tuple[str | None, ...]]
+Read = Callable[[SpendQuery], list[SpendRow]]
+
+
+def read_rows(query: SpendQuery) -> list[SpendRow]:
+    return read_spend(query).rows
 
 
 # Reads end with the day: nothing has happened between now and then, and whole days need no
@@ -25,26 +31,31 @@ def read_period_by_day(
         interval="day",
         filters=filters,
     )
-    return read_spend(query).rows
+    return read_reported(query)
 
 
 def read_period(
-    period: Period, zone: ZoneInfo, group_by: tuple[Dimension, ...], filters: Filters
+    period: Period,
+    zone: ZoneInfo,
+    group_by: tuple[Dimension, ...],
+    filters: Filters,
+    *,
+    read: Read = read_rows,
 ) -> list[SpendRow]:
     query = SpendQuery(
         start=period.start, end=end_of_day(period.end, zone), group_by=group_by, filters=filters
     )
-    return read_spend(query).rows
+    return read(query)
 
 
 def read_before(
-    period: Period, group_by: tuple[Dimension, ...], filters: Filters
+    period: Period, group_by: tuple[Dimension, ...], filters: Filters, *, read: Read = read_rows
 ) -> list[SpendRow]:
     """The stretch a period is measured against: its whole days, and the part of its last one."""
     query = SpendQuery(
         start=period.before_start, end=period.before_end, group_by=group_by, filters=filters
     )
-    return read_spend(query).rows
+    return read(query)
 
 
 def row_model(row: SpendRow) -> str:

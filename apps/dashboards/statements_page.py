@@ -185,6 +185,7 @@ def _show(
     found = _read(request, month, kind)
     closed = {one.month for one in list_closings()}
     months = list_months(now=request.now)
+    own = _in_own_currency(request, found.month, found.total_usd)
     context: dict[str, Any] = {
         "found": found,
         "month": _in_words(found.month),
@@ -206,7 +207,8 @@ def _show(
         "errors": errors or {},
         "said": said,
         "tabs": budget_tabs("statements"),
-        "reporting": _in_own_currency(request, found.month, found.total_usd),
+        "reporting": own,
+        "lines": [(one, own and own.part(one.total_usd)) for one in found.statements],
         "kinds": [
             Chip(words, f"{reverse('statements')}?payer={k}&month={found.month:%Y-%m}", k == kind)
             for k, words in KIND_WORDS.items()

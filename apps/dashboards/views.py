@@ -8,13 +8,20 @@ from apps.dashboards.decision_words import by_backend, flows_title
 from apps.dashboards.overview import read_overview
 from apps.dashboards.page import PageRequest, render_live, usage_page
 from apps.dashboards.page_state import Chip, PageState, filter_chips, period_chips, read_state
-from apps.dashboards.periods import DEFAULT_WINDOW, WINDOW_LABELS, read_window
-from apps.dashboards.reading import Names
+from apps.dashboards.periods import (
+    DEFAULT_WINDOW,
+    WINDOW_LABELS,
+    Period,
+    end_of_day,
+    read_window,
+)
+from apps.dashboards.reading import Filters, Names
 from apps.dashboards.routing import read_routing
 from apps.dashboards.routing_tabs import routing_tabs
 from apps.dashboards.sentences import Answer, forecast_sentence
 from apps.insights.forecasts import SpendForecast, read_forecast
 from apps.routing.selectors import read_flows
+from apps.tenants.core.exchange import USD
 from apps.usage.reporting import read_reporting
 from apps.usage.selectors import Dimension, SpendQuery
 
@@ -76,6 +83,16 @@ def routing(request: PageRequest) -> HttpResponse:
 
 def _window_address(request: PageRequest, slug: str) -> str:
     return request.path if slug == DEFAULT_WINDOW else f"{request.path}?window={slug}"
+
+
+def own_currency_context(request: PageRequest, period: Period, filters: Filters) -> dict[str, Any]:
+    """What tables show money in the tenant's own currency with; nothing where that is USD."""
+    currency = request.tenant.currency
+    if currency == USD:
+        return {}
+    end = end_of_day(period.end, request.tenant.zone)
+    query = SpendQuery(start=period.start, end=end, filters=filters)
+    return {"own_currency": currency, "reporting": read_reporting(query)}
 
 
 def page_context(request: PageRequest, state: PageState) -> dict[str, Any]:

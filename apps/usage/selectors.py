@@ -67,6 +67,8 @@ class SpendRow:
     reasoning_tokens: int = 0
     latency_ms_sum: int = 0
     latency_count: int = 0
+    # In the tenant's own currency, each day at its own rate: from `reporting.read_reported` alone.
+    reported: Decimal | None = None
 
     @property
     def tokens(self) -> int:

@@ -14,6 +14,10 @@ from django.http import QueryDict
 from django.test import Client
 
 from apps.dashboards.explorer_state import MAX_DAYS, read_explorer_state
+from apps.tenants.exchange import set_rate
+from apps.tenants.organisation import change_tenant
+from apps.tenants.scoping import tenant_scope
+from apps.tenants.selectors import TenantInfo
 from tests.conftest import native_event
 
 NOW = datetime.now(UTC)
@@ -169,3 +173,35 @@ def test_the_figure_says_what_the_table_says(seen: Client) -> None:
     page = seen.get("/explorer?interval=none&group_by=customer&measure=requests").content.decode()
     figure = json.loads(page.split('id="explorer-json" type="application/json">')[1].split("<")[0])
     assert figure["data"][-1]["x"] == [3.0, 2.0, 1.0]
+
+
+def test_spend_is_shown_in_the_tenants_own_currency_with_the_usd_beside(
+    tenant: TenantInfo, seen: Client
+) -> None:
+    now = datetime.now(UTC)
+    with tenant_scope(tenant.id):
+        change_tenant(name="Acme", currency="EUR", country="", actor="olga", now=now)
+    unrated = seen.get("/explorer?period=7d").content.decode()
+    assert "Shown in USD: 1 day from" in unrated
+    assert "spend, USD" in unrated
+    usd = csv_of(seen, "period=7d&group_by=customer")
+    with tenant_scope(tenant.id):
+        # A midnight may pass in mid-test: a rate holds for seven days.
+        set_rate(day=tenant.local_date(now), per_usd=Decimal("0.5"), actor="olga", now=now)
+    shown = seen.get("/explorer?period=7d").content.decode()
+    assert "spend, EUR" in shown
+    assert "Money is EUR" in shown
+    assert 'value="cost_reported" selected>Spend in EUR<' in shown
+    own = csv_of(seen, "period=7d&group_by=customer")
+    assert [row["cost_usd"] for row in own] == [row["cost_usd"] for row in usd]
+    assert [Decimal(row["cost_eur"]) for row in own] == [
+        Decimal(row["cost_usd"]) / 2 for row in usd
+    ]
+    assert "spend, USD" in seen.get("/explorer?period=7d&measure=cost_usd").content.decode()
+    long = seen.get("/explorer?first=2025-01-01&last=2026-12-31").content.decode()
+    assert "More than 400 days are shown in USD." in long
+
+
+def csv_of(client: Client, query: str) -> list[dict[str, str]]:
+    text = client.get(f"/explorer/export.csv?{query}").content.decode()
+    return list(csv.DictReader(io.StringIO(text)))

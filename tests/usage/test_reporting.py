@@ -1,17 +1,18 @@
 """Spend in the tenant's own currency: each of its own local days at that day's rate."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 from django.test import Client
 
 from apps.tenants.exchange import set_rate
 from apps.tenants.organisation import change_tenant
 from apps.tenants.scoping import tenant_scope
-from apps.usage.reporting import read_month_average, read_reporting
-from apps.usage.selectors import SpendQuery
+from apps.usage.reporting import read_month_average, read_reported, read_reporting
+from apps.usage.selectors import Interval, SpendQuery, read_spend
 from tests.conftest import Key, MakeTenant, make_key, native_event, roll_up
 
 EVENT_USD = Decimal("0.000225")
@@ -51,6 +52,51 @@ def test_a_day_is_the_tenants_and_so_is_its_rate(make_tenant: MakeTenant) -> Non
         "unrated_days": [],
     }
     assert "reporting" not in _spend(key, query)
+
+
+def test_rows_are_summed_by_each_days_own_rate(make_tenant: MakeTenant) -> None:
+    """Whatever they are cut into; a day without a rate makes its own sums unknown, no others."""
+    tenant = make_tenant(time_zone="America/New_York")
+    key = make_key(tenant.id)
+    now = datetime.now(UTC)
+    # Two months, so that days, weeks and months hold other days.
+    moments = [now - timedelta(days=n) for n in (1, 2, 35, 36)]
+    _post(
+        key,
+        [
+            native_event(timestamp=moment.isoformat(), customer=customer)
+            for moment in moments
+            for customer in ("acme", "bolt")
+        ],
+    )
+    days = [tenant.local_date(moment) for moment in moments]
+    query = SpendQuery(start=now - timedelta(days=40), end=now, group_by=("customer",))
+    with tenant_scope(tenant.id):
+        assert {row.reported for row in read_reported(query)} == {None}
+        change_tenant(name="Acme", currency="EUR", country="", actor="olga", now=now)
+        for n, day in enumerate(days):
+            set_rate(day=day, per_usd=Decimal(n + 1), actor="olga", now=now)
+        plain = {row.labels["customer"]: row for row in read_spend(query).rows}
+        whole = {row.labels["customer"]: row for row in read_reported(query)}
+        assert {name: row.reported for name, row in whole.items()} == {
+            "acme": EVENT_USD * 10,
+            "bolt": EVENT_USD * 10,
+        }
+        assert {name: replace(row, reported=None) for name, row in whole.items()} == plain
+        for interval in get_args(Interval):
+            cut = replace(query, interval=interval)
+            if interval == "minute":
+                continue
+            rows = read_reported(cut)
+            assert sum(row.reported or 0 for row in rows) == EVENT_USD * 20
+            assert {(r.bucket, r.cost_usd) for r in rows} == {
+                (r.bucket, r.cost_usd) for r in read_spend(cut).rows
+            }
+        unrated = replace(query, start=now - timedelta(days=60), interval="day")
+        _post(key, [native_event(timestamp=(now - timedelta(days=55)).isoformat())])
+        known = {row.bucket: row.reported for row in read_reported(unrated)}
+        assert known.pop(tenant.local_date(now - timedelta(days=55))) is None
+        assert None not in known.values()
 
 
 def _post(key: Key, events: list[dict[str, Any]]) -> None:

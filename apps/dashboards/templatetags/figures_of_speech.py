@@ -66,12 +66,16 @@ def fixed(value: Number, places: int) -> str:
     return _fixed(Decimal(value), places)
 
 
-def in_usd(amount: str) -> str:
-    """An amount that was written out, as text or HTML, and its currency before or after it."""
+def in_currency(amount: str, currency: str) -> str:
+    """An amount that was written out, as text or HTML, and its ISO currency before or after it."""
     if amount == NOTHING:
         return amount
-    text = f"USD\u00a0{amount}" if conventions().currency_first else f"{amount} USD"
+    text = f"{currency}\u00a0{amount}" if conventions().currency_first else f"{amount} {currency}"
     return SafeString(text) if isinstance(amount, SafeString) else text
+
+
+def in_usd(amount: str) -> str:
+    return in_currency(amount, "USD")
 
 
 def in_percent(number: str) -> str:
@@ -211,6 +215,12 @@ def money(value: Number | None) -> SafeString:
 
 
 @register.filter
+def money_in(value: Number | None, currency: str) -> SafeString:
+    """Money in a table in another currency. A product with a rate has many digits: twenty tell."""
+    return _with_exact(usd(value), value, digits=20, currency=currency)
+
+
+@register.filter
 def money_short(value: Number | None) -> SafeString:
     """Money in a card, its exact value on hover."""
     return _with_exact(usd_short(value), value)
@@ -246,7 +256,9 @@ def count_short(value: Number | None) -> SafeString:
     return format_html('<data value="{}" title="{}">{}</data>', value, count(value), short(value))
 
 
-def _with_exact(text: str, value: Number | None, digits: int | None = None) -> SafeString:
+def _with_exact(
+    text: str, value: Number | None, digits: int | None = None, currency: str = "USD"
+) -> SafeString:
     if value is None:
         return SafeString(NOTHING)
     exact = Decimal(value)
@@ -254,7 +266,10 @@ def _with_exact(text: str, value: Number | None, digits: int | None = None) -> S
         # A quotient has no last digit; a dozen significant ones are exact enough to check.
         exact = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_HALF_UP)
     return format_html(
-        '<data value="{}" title="{}">{}</data>', f"{exact:f}", in_usd(usd_exact(exact)), text
+        '<data value="{}" title="{}">{}</data>',
+        f"{exact:f}",
+        in_currency(usd_exact(exact), currency),
+        text,
     )
 
 

@@ -44,6 +44,12 @@ class Converted:
     amount: Decimal | None
     unrated_days: tuple[date, ...] = ()
 
+    def part(self, usd: Decimal) -> Decimal | None:
+        """What a part of it comes to at its average; None where that is not known."""
+        if self.amount is None or not self.usd:
+            return None
+        return EXACT.divide(EXACT.multiply(usd, self.amount), self.usd)
+
 
 class Rates:
     """The rates of one currency, in any order."""
