@@ -28,6 +28,7 @@ from apps.usage.backpressure import OverloadedError
 from apps.usage.charges_api import router as charges_router
 from apps.usage.cloudevents_api import router as cloudevents_router
 from apps.usage.hardware_api import router as hardware_router
+from apps.usage.margins_api import router as margins_router
 from apps.usage.otlp_api import otlp_refusal
 from apps.usage.otlp_api import router as otlp_router
 from apps.usage.repricing_api import router as repricing_router
@@ -56,6 +57,7 @@ api.add_router("/api/v1", tenants_router)
 api.add_router("/api/v1", alerts_router)
 api.add_router("/api/v1", pricing_router)
 api.add_router("/api/v1", usage_router)
+api.add_router("/api/v1", margins_router)
 api.add_router("/api/v1", hardware_router)
 api.add_router("/api/v1", charges_router)
 api.add_router("/api/v1", repricing_router)

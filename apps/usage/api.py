@@ -199,7 +199,7 @@ def get_spend(
     now = timezone.now()
     with tenant_scope(request.auth.tenant_id):
         tenant = get_tenant()
-        query = _spend_query(request, group_by, interval, tenant, now)
+        query = read_spend_query(request, group_by, interval, tenant, now)
         spend = read_spend(query)
         converted = read_reporting(query) if reporting else None
     if format == "csv":
@@ -227,7 +227,7 @@ MAX_SPAN = timedelta(days=3660)
 OTHER_PARAMETERS = {"from", "to", "group_by", "interval", "format", "reporting"}
 
 
-def _spend_query(
+def read_spend_query(
     request: HttpRequest, group_by: str, interval: str | None, tenant: TenantInfo, now: datetime
 ) -> SpendQuery:
     for name in request.GET:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from apps.tenants.contracts import set_contract
 from apps.tenants.scoping import tenant_scope
@@ -13,7 +14,7 @@ from apps.tenants.selectors import TenantInfo
 from apps.tenants.services import create_customer
 from apps.usage.margins import read_margins
 from apps.usage.selectors import Dimension, SpendQuery, read_spend
-from tests.conftest import native_event
+from tests.conftest import Key, native_event
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 # Whole days: what is accrued does not depend on the hour that a test runs at.
@@ -90,3 +91,30 @@ def test_unit_costs_say_nothing_where_there_is_nothing(earning: TenantInfo) -> N
     assert rows[None,].cost_per_conversion_usd is None
     assert rows["umbra",].cost_per_request_usd is None
     assert rows["umbra",].margin_share == 1
+
+
+def test_the_api_tells_the_same_the_deepest_loss_first(
+    earning: TenantInfo, key: Key, client: Client
+) -> None:
+    span = {"from": START.date().isoformat(), "to": END.date().isoformat()}
+
+    def asked(**more: str) -> Any:
+        return client.get("/api/v1/margins", span | more, headers=key.headers)
+
+    answer = asked().json()
+    read = margins(earning, "customer")
+    assert [row["customer"] for row in answer["rows"]] == [
+        labels[0] for labels, _ in sorted(read.items(), key=lambda one: one[1].margin_usd)
+    ]
+    for row in answer["rows"]:
+        one = read[(row["customer"],)]
+        assert Decimal(row["margin_usd"]) == one.margin_usd
+        assert Decimal(row["revenue_usd"]) == one.revenue_usd
+        assert Decimal(row["cost_usd"]) == one.cost_usd
+    total = Decimal(answer["total"]["margin_usd"])
+    assert total == sum(Decimal(row["margin_usd"]) for row in answer["rows"])
+    (only,) = asked(group_by="model", model="gpt-4o").json()["rows"]
+    assert (only["model"], only["requests"]) == ("gpt-4o", 3)
+    for wrong in ({"group_by": "joy"}, {"interval": "day"}, {"colour": "red"}):
+        assert asked(**wrong).status_code == 422
+    assert client.get("/api/v1/margins").status_code == 401
