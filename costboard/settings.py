@@ -162,6 +162,7 @@ CELERY_TASK_ROUTES = {
         "apps.budgets.tasks.keep_counters",
         "apps.budgets.tasks.tell_thresholds",
         "apps.alerts.tasks.deliver_alerts",
+        "apps.dashboards.tasks.send_password_link",
     )
 }
 CELERY_BEAT_SCHEDULE = {
@@ -270,6 +271,8 @@ AUTH_USER_MODEL = "tenants.User"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "login"
+# Of a link to a new password, in seconds.
+PASSWORD_RESET_TIMEOUT = 3600
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",

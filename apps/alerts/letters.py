@@ -1,4 +1,4 @@
-"""One e-mail to one person that asked for nothing but this: an invitation.
+"""One e-mail to one person that asked for nothing but this: an invitation, a link to a password.
 
 Not an alert: it is tried once, at once, and kept nowhere. No transaction may be open
 while it is sent.

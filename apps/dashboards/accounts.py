@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.tenants.core.sign_in_limits import client_address
 from apps.tenants.first_run import needs_setup
 from apps.tenants.middleware import SESSION_KEY
+from apps.tenants.sessions import begin_session
 from apps.tenants.sign_in_limits import begin_sign_in, forgive_sign_in
 
 MAX_CREDENTIAL_LENGTH = 320
@@ -28,7 +29,11 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     there = _safe_address(request, request.POST.get("next") or request.GET.get("next") or "")
     if request.user.is_authenticated:
         return HttpResponseRedirect(there)
-    context: dict[str, Any] = {"next": there, "expired": "expired" in request.GET}
+    context: dict[str, Any] = {
+        "next": there,
+        "expired": "expired" in request.GET,
+        "reset": "reset" in request.GET,
+    }
     if request.method != "POST":
         if needs_setup():
             return redirect("setup")
@@ -46,8 +51,22 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         context |= {"failed": True}
         return render(request, "dashboards/login.html", context, status=401)
     forgive_sign_in(email, address)
-    login(request, user)
+    open_session(request, user, now)
     return HttpResponseRedirect(there)
+
+
+def open_session(request: HttpRequest, user: Any, now: datetime) -> None:
+    """Sign in, and remember where."""
+    login(request, user)
+    if not request.session.session_key:
+        request.session.save()
+    begin_session(
+        user_id=user.pk,
+        session_key=request.session.session_key or "",
+        address=address_of(request),
+        agent=request.headers.get("User-Agent", ""),
+        now=now,
+    )
 
 
 def _must_wait(

@@ -53,6 +53,7 @@ SENTENCES: Final = {
     "member.role_changed": "made {it} {role}",
     "member.removed": "removed {it}, {role} until then",
     "member.password_changed": "changed the own password",
+    "member.password_reset": "set a new password by a link sent by e-mail",
     "member.signed_out_everywhere": "ended all own sessions",
     "api_key.issued": "made the key {it}",
     "api_key.revoked": "revoked {it}",

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from django.contrib.auth import get_user_model, login
+from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -11,6 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from apps.dashboards.accounts import open_session
 from apps.tenants.errors import InvalidTenantInputError, InvitationEndedError, NotAllowedError
 from apps.tenants.middleware import SESSION_KEY
 from apps.tenants.people import (
@@ -63,7 +64,7 @@ def _join(request: Any, token: str, now: datetime) -> None:
             password=request.POST.get("password", "")[: MAX_PASSWORD_LENGTH + 1],
             now=now,
         )
-        login(request, get_user_model().objects.get(pk=user_id))
+        open_session(request, get_user_model().objects.get(pk=user_id), now)
 
 
 def _show(request: Any, offer: InvitationOffer, *, status: int = 200, **more: Any) -> HttpResponse:

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import available_timezones
 
-from django.contrib.auth import get_user_model, login
+from django.contrib.auth import get_user_model
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from apps.dashboards.accounts import open_session
 from apps.dashboards.page import PageRequest, page
 from apps.insights.public_holidays import list_countries
 from apps.tenants.core.access import role_allows_changes
@@ -53,16 +54,15 @@ def first_account(request: Any) -> HttpResponse:
     }
     given["currency"] = given["currency"].upper()
     password = request.POST.get("password", "")[:MAX_TEXT]
+    now = datetime.now(UTC)
     try:
-        user_id, tenant_id = set_up(
-            token, FirstAccount(password=password, **given), now=datetime.now(UTC)
-        )
+        user_id, tenant_id = set_up(token, FirstAccount(password=password, **given), now=now)
     except InvalidTenantInputError as error:
         errors = {error.field or "email": _sentence(str(error))}
         return _show_account(request, token, given, errors=errors, status=422)
     except NotAllowedError:
         return redirect("login")
-    login(request, get_user_model().objects.get(pk=user_id))
+    open_session(request, get_user_model().objects.get(pk=user_id), now)
     request.session[SESSION_KEY] = tenant_id
     return redirect("setup-departments")
 

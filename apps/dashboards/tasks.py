@@ -1,8 +1,9 @@
-"""Celery's door to reports: no logic here."""
+"""Celery's doors to reports and letters: no logic here."""
 
 from celery import shared_task
 from django.utils import timezone
 
+from apps.dashboards.password_letters import LinkNotSentError, send_link
 from apps.dashboards.reports import make_due_reports
 
 
@@ -10,3 +11,9 @@ from apps.dashboards.reports import make_due_reports
 def make_reports() -> None:
     """Make the reports that are due."""
     make_due_reports(now=timezone.now())
+
+
+@shared_task(autoretry_for=(LinkNotSentError,), retry_backoff=10, max_retries=4)
+def send_password_link(email: str, base_url: str) -> None:
+    """Send the link to a new password, if anybody has this address."""
+    send_link(email, base_url)

@@ -45,6 +45,16 @@ class User(AbstractBaseUser):
         return salted_hmac("costboard.session", secret, algorithm="sha256").hexdigest()
 
 
+class UserSession(models.Model):
+    """Where a person signed in; Django keeps the session itself. No tenant's."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    session_key = models.CharField(max_length=40, unique=True)
+    address = models.CharField(max_length=45, blank=True)
+    agent = models.CharField(max_length=300, blank=True)
+    began_at = models.DateTimeField()
+
+
 class SignInCount(models.Model):
     """Attempts to sign in that did not succeed, by account, address or both; no tenant's.
 

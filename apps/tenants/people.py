@@ -20,6 +20,7 @@ from apps.tenants.errors import InvalidTenantInputError, InvitationEndedError, N
 from apps.tenants.models import Invitation, Member, Tenant, User
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.services import add_member, check_locale, create_user, record_audit
+from apps.tenants.sessions import forget_sessions
 
 INVITATION_DAYS: Final = 7
 MAX_OPEN_INVITATIONS: Final = 100
@@ -155,12 +156,15 @@ def remove_member(*, user_id: int, actor: str, now: datetime) -> None:
     _audit("member.removed", email, actor, now, before=before)
 
 
-def change_password(*, user_id: int, password: str, actor: str, now: datetime) -> None:
+def change_password(
+    *, user_id: int, password: str, actor: str, now: datetime, this_session: str = ""
+) -> None:
     """Set a password; every session of the person but the caller's own ends by it."""
     check_password_strength(password)
     user = User.objects.get(pk=user_id)
     user.set_password(password)
     user.save(update_fields=["password"])
+    forget_sessions(user_id, but=this_session)
     _audit("member.password_changed", user.email, actor, now)
 
 
@@ -176,6 +180,7 @@ def sign_out_everywhere(*, user_id: int, actor: str, now: datetime) -> None:
     user = User.objects.select_for_update().get(pk=user_id)
     user.sign_outs += 1
     user.save(update_fields=["sign_outs"])
+    forget_sessions(user_id)
     _audit("member.signed_out_everywhere", user.email, actor, now)
 
 

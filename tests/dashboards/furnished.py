@@ -27,6 +27,7 @@ from apps.routing.selectors import list_decisions
 from apps.routing.services import add_override, set_value_model
 from apps.routing.simulations import ask_simulation, run_simulation
 from apps.tenants.contracts import set_contract
+from apps.tenants.password_reset import make_reset_code
 from apps.tenants.people import invite
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import list_customers
@@ -193,6 +194,7 @@ def _detail_addresses(tenant_id: int, client: Client, email: str) -> dict[str, l
     with tenant_scope(tenant_id):
         decided = list_decisions(start=now - timedelta(days=1), end=now + timedelta(days=1))
         report = list_schedules(now=now)[0].id
+        reset_code = make_reset_code(email) or ("", "")
         token = invite(email="new@example.org", role="viewer", actor=email, now=now)
     charges = client.get("/charges").content.decode()
     charge = charges.split('href="/charges/')[1].split('"')[0].split("?")[0]
@@ -207,6 +209,7 @@ def _detail_addresses(tenant_id: int, client: Client, email: str) -> dict[str, l
         "statement": [f"/budgets/statements/customer/{customers[0].id}?month={now:%Y-%m}"],
         "import": ["/import", f"/import?open={opened}"],
         "what-if-one": [f"/what-if/{replay}"],
+        "reset-password": [f"/reset/{reset_code[1]}"],
         "invitation": [f"/invitations/{token}"],
         "decision": [f"/routing/decisions/{decided[0].decision_id}"],
         "explorer": ["/explorer", "/explorer?by=model,customer&period=30d"],

@@ -30,7 +30,7 @@ GRAVE: Final = ("serious", "critical")
 # Figures are there, or there are none to draw.
 DRAWN: Final = """() => [...document.querySelectorAll("[data-figure]")]
     .every((figure) => figure.querySelector("svg.main-svg") || !figure.clientWidth)"""
-SIGNED_OUT: Final = {"login", "invitation"}
+SIGNED_OUT: Final = {"login", "invitation", "forgot-password", "reset-password"}
 
 
 @pytest.fixture(scope="module")
