@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,7 @@ from apps.dashboards.ticks import Axis, day_axis, hour_axis, month_axis, week_ax
 from apps.pricing.core.money import EXACT
 from apps.usage.reporting import read_reported
 from apps.usage.selectors import Dimension, Interval, SpendQuery, SpendRow
+from apps.usage.tagged_spend import TAG, read_tagged
 
 SERIES_DRAWN: Final = 8
 BARS_DRAWN: Final = 15
@@ -177,6 +179,8 @@ def read_explorer(state: ExplorerState, zone: ZoneInfo, now: datetime) -> Explor
 
 
 def _read_of(state: ExplorerState) -> Read:
+    if state.by_tag:
+        return partial(read_tagged, key=state.tag)
     return read_reported if state.measure.key == REPORTED else read_rows
 
 
@@ -321,7 +325,7 @@ def _read_cells(
     """The leading groups' sums per bucket: only their values of the first dimension are read."""
     first = state.group_by[0]
     filters = state.spend_filters
-    if first not in filters and leading:
+    if first not in filters and first != TAG and leading:
         filters[first] = tuple({row.key[0] for row in leading if row.key})
     wanted = {row.key for row in leading}
     cells: dict[tuple[Key | None, date | datetime], Sums] = {}

@@ -31,10 +31,12 @@ from apps.dashboards.saved_views import (
     rename_view,
     save_view,
 )
+from apps.dashboards.templatetags.figures_of_speech import count
 from apps.tenants.core.access import role_allows_changes
 from apps.tenants.core.exchange import Converted
 from apps.usage.reporting import read_reporting
 from apps.usage.selectors import Dimension, SpendQuery
+from apps.usage.tagged_spend import MAX_REQUESTS, TAG, list_tag_keys, measure_fit
 
 VALUES_OFFERED: Final = 200
 # A year by day and group is summed in moments; more would not be.
@@ -68,12 +70,37 @@ def _show(
     error: str = "",
     status: int = 200,
 ) -> HttpResponse:
+    state, tags = _with_tag(request, state)
     shown, reporting = _in_own_currency(request, state)
     report = read_explorer(shown, request.tenant.zone, request.now)
     is_part = bool(request.htmx) and not request.htmx.boosted
     name = "explorer_body" if is_part else "explorer"
-    context = _context(request, report) | {"said": said, "error": error, "reporting": reporting}
+    context = (
+        _context(request, report) | {"said": said, "error": error, "reporting": reporting} | tags
+    )
     return render(request, f"dashboards/{name}.html", context, status=status)
+
+
+def _with_tag(request: PageRequest, state: ExplorerState) -> tuple[ExplorerState, dict[str, Any]]:
+    """Split by a tag that is there, where few enough requests carry it; else by something else, and
+    why."""
+    if not state.by_tag:
+        return state, {}
+    period = state.read_period(request.tenant.zone, request.now)
+    end = end_of_day(period.end, request.tenant.zone)
+    query = SpendQuery(start=period.start, end=end, filters=state.spend_filters)
+    fit, keys = measure_fit(query), list_tag_keys(query)
+    key = state.tag or next(iter(keys), "")
+    if key and fit.fits:
+        return replace(state, tag=key), {"tag_keys": list(dict.fromkeys([key, *keys]))}
+    note = (
+        f"Tags are summed request by request: at most 31 days and {count(MAX_REQUESTS)} requests at"
+        " once. Choose fewer days, or narrow it."
+    )
+    if fit.fits:
+        note = f"No request carries a tag {period.in_words}."
+    others = tuple(one for one in state.group_by if one != TAG)
+    return replace(state, group_by=others or ("model",), tag=""), {"tag_note": note}
 
 
 def _in_own_currency(
@@ -90,7 +117,8 @@ def _in_own_currency(
         )
     )
     is_told = reporting is not None and reporting.amount is not None
-    if state.measure.key == REPORTED and (not is_told or len(period.days) > MOST_REPORTED_DAYS):
+    is_told = is_told and len(period.days) <= MOST_REPORTED_DAYS and not state.by_tag
+    if state.measure.key == REPORTED and not is_told:
         state = replace(state, measure=MEASURES["cost_usd"])
     return state, reporting
 
@@ -146,10 +174,13 @@ def _table_row(report: Explorer, row: ExplorerRow) -> TableRow:
     return TableRow(
         row=row,
         names=[
-            (name, path + state.drilled(dimension, value).query())
+            (name, "" if dimension == TAG else path + state.drilled(dimension, value).query())
             for dimension, value, name in zip(state.group_by, key, row.names, strict=True)
         ],
-        charges=_charges_address(report, tuple(zip(state.group_by, key, strict=True))),
+        # The list of charges knows no tags.
+        charges=""
+        if state.by_tag
+        else _charges_address(report, tuple(zip(state.group_by, key, strict=True))),
     )
 
 
@@ -171,7 +202,7 @@ def explorer_values(request: PageRequest) -> HttpResponse:
     """What a dimension can be narrowed to in the period shown, the dearest first."""
     state = read_explorer_state(request.GET)
     dimension = request.GET.get("narrow", "")
-    if dimension not in DIMENSIONS:
+    if dimension not in DIMENSIONS or dimension == TAG:
         return render(request, "dashboards/explorer_values.html", {"values": []})
     of = cast("Dimension", dimension)
     others = {d: v for d, v in state.spend_filters.items() if d != of}
@@ -193,7 +224,7 @@ def _export(request: PageRequest, form: str) -> HttpResponse:
     if form not in explorer_export.CONTENT_TYPES:
         raise Http404
     asked = read_explorer_state(request.GET, request.tenant.currency)
-    state, _ = _in_own_currency(request, asked)
+    state, _ = _in_own_currency(request, _with_tag(request, asked)[0])
     tables = explorer_export.shown_tables(read_explorer(state, request.tenant.zone, request.now))
     one = tables[-1] if request.GET.get("of") == "time" else tables[0]
     if form == "xlsx":

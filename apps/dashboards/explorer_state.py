@@ -23,6 +23,7 @@ from apps.dashboards.periods import (
 )
 from apps.tenants.core.exchange import USD
 from apps.usage.selectors import Dimension, Interval
+from apps.usage.tagged_spend import MAX_KEY, TAG
 
 DIMENSIONS: Final[Mapping[Dimension, str]] = {
     "model": "Model",
@@ -38,6 +39,8 @@ DIMENSIONS: Final[Mapping[Dimension, str]] = {
     "task": "Task",
     "router": "Router",
     "status": "Status",
+    # Of one tag, `ExplorerState.tag`; no dimension of rollups (apps.usage.tagged_spend).
+    cast("Dimension", TAG): "Tag",
 }
 INTERVALS: Final[Mapping[str, str]] = {
     "none": "The whole",
@@ -61,6 +64,7 @@ NEXT: Final[Mapping[Dimension, Dimension]] = {
     "task": "model",
     "router": "model",
     "status": "model",
+    cast("Dimension", TAG): "model",
 }
 TOPS: Final = (10, 25, 100, 250)
 MAX_GROUPS: Final = 2
@@ -84,6 +88,12 @@ class ExplorerState:
     top: int = TOPS[0]
     # What is shown where the address names no measure.
     at_rest: Measure = MEASURES["cost_usd"]
+    # Which tag is meant where it is split by tag; empty: the commonest.
+    tag: str = ""
+
+    @property
+    def by_tag(self) -> bool:
+        return TAG in self.group_by
 
     @property
     def spend_filters(self) -> dict[Dimension, tuple[str | None, ...]]:
@@ -101,6 +111,8 @@ class ExplorerState:
             pairs.append(("measure", self.measure.key))
         if self.group_by != rest.group_by:
             pairs.append(("group_by", ",".join(self.group_by)))
+        if self.tag and self.by_tag:
+            pairs.append((TAG, self.tag))
         if self.interval != rest.interval:
             pairs.append(("interval", self.interval))
         pairs += self.period_pairs()
@@ -166,6 +178,7 @@ def read_explorer_state(query: QueryDict, currency: str = USD) -> ExplorerState:
     return ExplorerState(
         measure=MEASURES.get(query.get("measure", ""), at_rest),
         at_rest=at_rest,
+        tag=query.get(TAG, "").replace("\x00", "")[:MAX_KEY],
         group_by=_read_groups(query) or rest.group_by,
         interval=interval if interval in INTERVALS else rest.interval,
         period=period if period in PERIOD_LABELS else rest.period,
@@ -207,6 +220,11 @@ def _read_filters(query: QueryDict) -> tuple[tuple[Dimension, str | None], ...]:
     ]
     # A form adds one more: which dimension, and what of it.
     narrowed, to = query.get("narrow", ""), query.getlist("to")
-    if narrowed in DIMENSIONS and to and len(to[0]) <= MAX_FILTER_LENGTH and "\x00" not in to[0]:
+    if (
+        narrowed in get_args(Dimension)
+        and to
+        and len(to[0]) <= MAX_FILTER_LENGTH
+        and "\x00" not in to[0]
+    ):
         found.append((cast("Dimension", narrowed), to[0] or None))
     return tuple(dict.fromkeys(found))[:MAX_FILTERS]

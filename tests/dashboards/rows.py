@@ -34,6 +34,7 @@ def row(
         unpriced_requests=unpriced,
         revenue_usd=Decimal(revenue),
         conversions=conversions,
+        reported=Decimal(0),
     )
 
 

@@ -17,8 +17,8 @@ from apps.tenants.services import create_customer, create_department
 from tests.conftest import native_event
 
 EVENT_USD = Decimal("0.000225")
-# Two of the newest day at 0.5, one of the day before at 2.
-EUR = EVENT_USD * 2 * Decimal("0.5") + EVENT_USD * 2
+# Two of the newest day at 0.5, one of the day before at 4.
+EUR = EVENT_USD * 2 * Decimal("0.5") + EVENT_USD * 4
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def viewer(
         create_department(code="support", name="Support", now=now)
         create_customer(external_id="acme", name="Acme", tier="premium", now=now)
         change_tenant(name="Acme", currency="EUR", country="", actor="olga", now=now)
-        for moment, rate in ((last, "0.5"), (last - timedelta(days=1), "2")):
+        for moment, rate in ((last, "0.5"), (last - timedelta(days=1), "4")):
             day = tenant.local_date(moment)
             set_rate(day=day, per_usd=Decimal(rate), actor="olga", now=now)
     moments = [last, last, last - timedelta(days=1)]
