@@ -10,7 +10,7 @@ COSTBOARD_SECURE    "1" behind TLS: secure cookies and HSTS
 COSTBOARD_PROXIES   how many proxies of your own stand before the web server and add to
                     X-Forwarded-For: whose address the limits on signing in go by; default: 1 with
                     COSTBOARD_SECURE, else 0
-COSTBOARD_URL       how people reach this installation, for links in alerts: https://costs.example.com
+COSTBOARD_URL       how people reach this installation, for links in e-mails: https://costs.example.com
 COSTBOARD_ALERT_ALLOW  networks and hosts beside the Internet that alerts may reach, comma-separated
 EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_TLS (starttls, tls or none),
 EMAIL_FROM          the mail server for alerts; without EMAIL_HOST, e-mails are written as files

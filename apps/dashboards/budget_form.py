@@ -16,9 +16,11 @@ from apps.budgets.services import BudgetTermsInput
 from apps.dashboards.budget_words import LIMIT_CHOICES, SCOPE_WORDS
 from apps.dashboards.templatetags.figures_of_speech import localised
 from apps.dashboards.typed_numbers import NotANumber, as_typed, typed_decimal, typed_list
+from apps.pricing.core.money import plain_decimal
 
 LONGEST: Final = 500
-NUMBER: Final = re.compile(r"-?([0-9]{1,3}(,[0-9]{3})+|[0-9]{1,30})(\.[0-9]{1,12})?")
+# As a machine writes it: no longer than is kept.
+NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,12})?")
 PERIOD_CHOICES: Final = (
     ("month", "each month"),
     ("day", "each day"),
@@ -146,11 +148,16 @@ def read_on_limit(given: Given) -> OnLimit:
 
 def read_number(given: Given, name: str) -> Decimal:
     """A plain number, thousands apart if one likes: 1200, 1,200.50, 99.5."""
+    text = given.get(name, "")
     try:
-        return typed_decimal(given.get(name, ""))
+        # No exponents: nobody means 1e5 dollars.
+        number = Decimal("NaN") if "e" in text.lower() else typed_decimal(text)
     except NotANumber:
+        number = Decimal("NaN")
+    if not number.is_finite() or not NUMBER.fullmatch(plain_decimal(number)):
         example = f"Give a number, such as 1200 or {localised('99.50')}."
-        raise InvalidBudgetInput(example, field=name) from None
+        raise InvalidBudgetInput(example, field=name)
+    return number
 
 
 def read_percents(given: Given, name: str) -> list[Decimal]:

@@ -40,7 +40,7 @@ DIMENSIONS: Final[Mapping[Dimension, str]] = {
     "router": "Router",
     "status": "Status",
     # Of one tag, `ExplorerState.tag`; no dimension of rollups (apps.usage.tagged_spend).
-    cast("Dimension", TAG): "Tag",
+    TAG: "Tag",
 }
 INTERVALS: Final[Mapping[str, str]] = {
     "none": "The whole",
@@ -64,7 +64,7 @@ NEXT: Final[Mapping[Dimension, Dimension]] = {
     "task": "model",
     "router": "model",
     "status": "model",
-    cast("Dimension", TAG): "model",
+    TAG: "model",
 }
 TOPS: Final = (10, 25, 100, 250)
 MAX_GROUPS: Final = 2
