@@ -12,8 +12,8 @@ from django.shortcuts import render
 from apps.dashboards.page import PageRequest, changing, page
 from apps.dashboards.pricing_form import read_day
 from apps.dashboards.pricing_words import day_words, meter_words
-from apps.dashboards.templatetags.figures_of_speech import in_usd, usd_exact
-from apps.dashboards.typed_numbers import NotANumber, typed_decimal
+from apps.dashboards.templatetags.figures_of_speech import in_percent, in_usd, usd_exact
+from apps.dashboards.typed_numbers import NotANumber, as_typed, typed_decimal
 from apps.pricing.core.meters import BUCKETS, INPUT, OUTPUT
 from apps.pricing.core.rates import Discount
 from apps.pricing.errors import InvalidRateError, PricingError
@@ -174,7 +174,7 @@ def _show(request: PageRequest, *, status: int = 200, **more: Any) -> HttpRespon
 
 def _discount_line(discount: Discount, request: PageRequest) -> Agreement:
     off = (
-        f"{discount.percent.normalize():f} % off"
+        f"{in_percent(as_typed(discount.percent))} off"
         if discount.percent is not None
         else f"{in_usd(usd_exact(discount.amount_usd or Decimal(0)))} per million off"
     )

@@ -12,7 +12,8 @@ from apps.dashboards.organisation_page import organisation_tabs
 from apps.dashboards.page import PageRequest, changing, page
 from apps.dashboards.periods import dated
 from apps.dashboards.run_requests import posted_text
-from apps.dashboards.typed_numbers import NotANumber, typed_decimal
+from apps.dashboards.templatetags.figures_of_speech import in_currency
+from apps.dashboards.typed_numbers import NotANumber, as_typed, typed_decimal
 from apps.tenants.core.exchange import MAX_AGE, USD, read_rates_csv
 from apps.tenants.errors import InvalidTenantInputError
 from apps.tenants.exchange import import_rates, list_rates, set_rate
@@ -36,7 +37,8 @@ def enter_rate(request: PageRequest) -> HttpResponse:
     except InvalidTenantInputError as error:
         errors = {error.field or "day": _sentence(str(error))}
         return _show(request, status=422, given=given, errors=errors)
-    return _show(request, said=f"Kept: one USD was {per_usd:f} {request.tenant.currency} on {day}.")
+    worth = in_currency(as_typed(per_usd), request.tenant.currency)
+    return _show(request, said=f"Kept: one USD was {worth} on {day}.")
 
 
 @changing

@@ -14,7 +14,7 @@ from apps.dashboards.forecast_record import tell_record
 from apps.dashboards.page import PageRequest, changing, usage_page
 from apps.dashboards.periods import dated, local_moment
 from apps.dashboards.templatetags.figures_of_speech import in_usd, usd_exact
-from apps.dashboards.typed_numbers import NotANumber, typed_decimal
+from apps.dashboards.typed_numbers import NotANumber, as_typed, typed_decimal
 from apps.insights.backtests import read_backtest
 from apps.insights.errors import InsightsError, InvalidPlannedEventError
 from apps.insights.selectors import PlannedEventInfo, list_planned_events
@@ -161,7 +161,7 @@ def _when(moment: datetime, zone: ZoneInfo) -> str:
 
 def _expected(event: PlannedEventInfo) -> str:
     if event.expected_multiplier is not None:
-        return f"{event.expected_multiplier.normalize():f} times the usual"
+        return f"{as_typed(event.expected_multiplier)} times the usual"
     if event.expected_extra_usd is not None:
         return f"{in_usd(usd_exact(event.expected_extra_usd))} on top"
     return "not known"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from apps.dashboards.colours import Series
 from apps.dashboards.figures import Figure, spread
-from apps.dashboards.templatetags.figures_of_speech import in_usd, percent, unit_price
+from apps.dashboards.templatetags.figures_of_speech import in_usd, localised, percent, unit_price
 from apps.pricing.core.breakeven import CurvePoint
 
 LABEL_GAP: Final = 0.075
@@ -78,7 +78,7 @@ def _log_axis(low: float, high: float) -> dict[str, Any]:
         "type": "log",
         "range": [low, high],
         "tickvals": [float(tick) for tick in shown],
-        "ticktext": [f"{tick:f}" for tick in shown],
+        "ticktext": [localised(f"{tick:f}") for tick in shown],
     }
 
 
