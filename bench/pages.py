@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import quantiles
 from typing import Any, Final
@@ -34,29 +34,51 @@ PAGES: Final = {
     "overview": "/",
     "overview, 90 days": "/?period=90d",
     "explorer": "/explorer",
+    "explorer, customers, 90 days": "/explorer?period=90d&group_by=customer",
+    "explorer, customers by task": "/explorer?group_by=customer,task",
     "why": "/why",
+    "why, by customer": "/why?by=customer",
     "customers": "/customers",
+    "customers, 90 days": "/customers?period=90d",
     "a customer": "/customers/{customer}",
     "departments": "/departments",
     "models": "/models",
     "models, 90 days": "/models?period=90d",
     "a model": "/models/one?model=claude-sonnet-4-6",
     "charges": "/charges",
+    "a charge": "/charges/{charge}",
     "forecasts": "/forecasts",
+    "opportunities": "/opportunities",
+    "what-if": "/what-if",
     "routing": "/routing",
+    "routing, a week": "/routing?window=week",
     "routing, 30 days": "/routing?window=month",
+    "routing: policy": "/routing/policy",
+    "routing: decisions": "/routing/decisions",
+    "routing: values": "/routing/values",
     "budgets": "/budgets",
+    "a budget": "/budgets/{budget}",
     "department budgets": "/budgets/departments",
     "statements": "/budgets/statements",
     "anomalies": "/anomalies",
+    "reports": "/reports",
     "pricing": "/pricing",
+    "agreements": "/pricing/agreements",
+    "catalogue": "/pricing/catalogue",
     "repricing": "/repricing",
     "attribution": "/attribution",
     "hardware": "/hardware",
     "local against cloud": "/hardware/comparison",
     "keys": "/keys",
     "alerts": "/alerts",
+    "alert log": "/alerts/log",
     "import": "/import",
+    "organisation": "/organisation",
+    "organisation: customers": "/organisation/customers",
+    "exchange rates": "/organisation/rates",
+    "people": "/people",
+    "audit log": "/audit",
+    "account": "/account",
 }
 
 
@@ -124,12 +146,19 @@ def _fold(tenant_id: int) -> None:
 
 
 def _addresses(tenant_id: int) -> dict[str, str]:
+    from apps.budgets.status import read_statuses
     from apps.tenants.scoping import tenant_scope
     from apps.tenants.selectors import list_customers
+    from apps.usage.charges import ChargeQuery, list_charges
 
     with tenant_scope(tenant_id):
-        customer = list_customers()[0].id
-    return {name: path.format(customer=customer) for name, path in PAGES.items()}
+        now = datetime.now(UTC)
+        ids = {
+            "customer": list_customers()[0].id,
+            "budget": read_statuses(now=now)[0].terms.id,
+            "charge": list_charges(ChargeQuery(start=now - timedelta(days=30), end=now))[0].id,
+        }
+    return {name: path.format(**ids) for name, path in PAGES.items()}
 
 
 def _fill(tenant_id: int, events: int) -> None:

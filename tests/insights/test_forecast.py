@@ -15,6 +15,7 @@ from apps.insights.core.forecast import (
     forecast_period,
     usual_share_gone,
 )
+from apps.insights.core.robust import sample_quantiles
 from apps.insights.core.utc_hours import history_before, hour_number
 
 TODAY = date(2026, 11, 11)
@@ -230,3 +231,9 @@ def test_the_share_gone_is_that_of_like_days() -> None:
     assert usual_share_gone([], [], 0.25) == 0.25
     assert usual_share_gone([90, 90, 90, 90], [100, 100, 100, 100], 0.4) == pytest.approx(0.8)
     assert usual_share_gone([100] * 4, [100] * 4, 1.0) == 1.0
+
+
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=40), st.floats(0, 1))
+def test_sample_quantiles_are_numpys(values: list[float], share: float) -> None:
+    found = sample_quantiles(np.array(values), (share, 0.5))
+    assert found == pytest.approx(np.quantile(values, (share, 0.5)), abs=1e-12)

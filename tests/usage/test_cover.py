@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import fields
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,7 +17,7 @@ from apps.tenants.scoping import tenant_scope
 from apps.usage.adapters.native import parse_native
 from apps.usage.core.cover import QUARTER_HOUR, ceil_to, cover, floor_to
 from apps.usage.facets import COLUMNS, FACETS, KEPT, choose_rollup
-from apps.usage.selectors import Dimension, Interval, SpendQuery, read_spend
+from apps.usage.selectors import MEASURES, Dimension, Interval, SpendQuery, SpendRow, read_spend
 from apps.usage.services import ingest_events
 from tests.conftest import MakeTenant, make_key, native_event, roll_up
 
@@ -74,6 +75,10 @@ def test_the_smallest_rollup_answers_that_tells_the_dimensions_apart() -> None:
         for facet in facets:
             assert choose_rollup(grain, FACETS[facet]).slices == "usage_coarse_slice"
         assert choose_rollup(grain, COLUMNS).table == f"usage_rollup_{grain}"
+
+
+def test_rows_are_made_by_place() -> None:
+    assert [one.name for one in fields(SpendRow)] == ["labels", "bucket", *MEASURES]
 
 
 GROUPS: list[tuple[Dimension, ...]] = [
