@@ -20,6 +20,7 @@ from apps.pricing.core.sharing import share_between, whole_units
 HOUR: Final = timedelta(hours=1)
 TICK: Final = timedelta(microseconds=1)
 SECOND: Final = timedelta(seconds=1)
+SHORTEST_MONTH: Final = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,9 @@ def add_months(day: date, months: int) -> date:
     """The same day of a later month, or its last day: 31 January and one is 28 February."""
     years, month0 = divmod(day.month - 1 + months, 12)
     year = day.year + years
-    return date(year, month0 + 1, min(day.day, monthrange(year, month0 + 1)[1]))
+    is_in_any = day.day <= SHORTEST_MONTH
+    last = SHORTEST_MONTH if is_in_any else monthrange(year, month0 + 1)[1]
+    return date(year, month0 + 1, min(day.day, last))
 
 
 def day_start(day: date, zone: ZoneInfo) -> datetime:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from apps.pricing.core.depreciation import (
@@ -194,13 +195,16 @@ def _running_usd(cost: RunningCost, hour: Interval, zone: ZoneInfo) -> Decimal:
     return exact_sum(spread(cost.monthly_usd, month, due) for month in _months_touched(due, zone))
 
 
-def _months_touched(interval: Interval, zone: ZoneInfo) -> Iterator[Interval]:
+@lru_cache(maxsize=4096)
+def _months_touched(interval: Interval, zone: ZoneInfo) -> tuple[Interval, ...]:
     """A day early and a day late: a zone may repeat the midnight that begins a month."""
     month = interval.starts_at.astimezone(zone).date().replace(day=1)
     month = add_months(month, -1)
+    found = []
     while (over := month_interval(month, zone)).starts_at < interval.ends_at:
-        yield over
+        found.append(over)
         month = add_months(month, 1)
+    return tuple(found)
 
 
 def split_cost(cost: HourCost, weights: Mapping[str, int]) -> dict[str, HourCost]:
