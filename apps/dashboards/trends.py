@@ -27,10 +27,10 @@ def trend_of(by_day: Mapping[date, Decimal], days: Sequence[date]) -> Trend | No
     peak = max(values, default=Decimal(0))
     if len(values) < FEWEST_DAYS or not peak:
         return None
-    step = Decimal(WIDTH - 2 * MARGIN) / (len(values) - 1)
-    room = HEIGHT - 2 * MARGIN
+    # Floats place marks; amounts stay Decimal.
+    step, scale = (WIDTH - 2 * MARGIN) / (len(values) - 1), (HEIGHT - 2 * MARGIN) / float(peak)
     points = " ".join(
-        f"{MARGIN + step * n:.1f},{HEIGHT - MARGIN - room * max(value, Decimal(0)) / peak:.1f}"
+        f"{MARGIN + step * n:.1f},{HEIGHT - MARGIN - scale * max(float(value), 0.0):.1f}"
         for n, value in enumerate(values)
     )
     return Trend(points, peak, values[-1])
