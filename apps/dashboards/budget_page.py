@@ -159,7 +159,9 @@ def _show(
     today = request.tenant.local_date(request.now)
     changed = (given or {}, errors or {}) if form == "change" else ({}, {})
     topped = (given or {}, errors or {}) if form == "top_up" else ({}, {})
-    amount = context["history"].amounts[0].amount
+    amounts = context["history"].amounts
+    # What is in force: amounts may be planned for moments to come.
+    amount = next((a for a in amounts if a.effective_from <= request.now), amounts[-1]).amount
     context["change_fields"] = change_fields(found.terms, amount, *changed)
     context["top_up_fields"] = top_up_fields(today, *topped)
     if request.method == "GET":
