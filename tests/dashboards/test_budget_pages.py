@@ -13,6 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from apps.budgets.projections import refresh_projections
+from apps.budgets.services import change_amount
 from apps.budgets.status import find_status, read_history, read_statuses
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
@@ -229,6 +230,25 @@ def test_viewers_see_and_change_nothing(tenant: TenantInfo, sign_in: SignIn) -> 
         "/budgets/departments/import",
     ):
         assert viewer.post(address, NEW).status_code == 403
+
+
+def test_a_form_begins_with_the_amount_in_force_not_with_one_that_is_planned(
+    tenant: TenantInfo, sign_in: SignIn
+) -> None:
+    budget_id, now = make_budget(tenant.id, "10"), datetime.now(UTC)
+    with tenant_scope(tenant.id):
+        change_amount(
+            budget_id,
+            Decimal("777"),
+            actor="test",
+            reason="the fair",
+            now=now,
+            effective_from=now + timedelta(days=40),
+        )
+    page = text(sign_in("admin").get(f"/budgets/{budget_id}"))
+    assert 'value="10"' in page
+    assert 'value="777"' not in page
+    assert "the fair" in page
 
 
 def test_another_tenants_budget_is_not_there(
