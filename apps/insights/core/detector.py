@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from apps.insights.core.calm_hours import calm_deviations, calm_scores
 from apps.insights.core.deviations import Deviations, deviations
 from apps.insights.core.expectations import DayOpening, hour_profile, open_day, ordinary_range
+from apps.insights.core.scarce_counts import ScarceCounts, scarce_deviations, scarce_scores
 from apps.insights.core.series_state import (
     ANNOUNCED,
     CALM_WINDOWS,
@@ -235,6 +236,7 @@ def _clear_day(state: SeriesState, day: int) -> None:
     state.day_profile[:, day % DAYS] = np.nan
     state.record[..., day % RECORD_DAYS, :] = np.nan
     state.calm[..., day % RECORD_DAYS, :] = np.nan
+    state.scarce[:, day % RECORD_DAYS] = np.nan
 
 
 def _expect(
@@ -284,6 +286,9 @@ def _score(state: SeriesState, opening: DayOpening, limit: Numbers, is_scored: F
     above = (slice(2), slice(len(CALM_WINDOWS)), 0)
     stands_out = calm_scores(calm, opening) * counted[above] * is_scored
     relative[above] = np.maximum(relative[above], stands_out)
+    scarce = (opening.scarce.channel, slice(None), slice(None), opening.scarce.columns)
+    by_counting = _count_scarce(state, opening.scarce, found, is_scored) * counted[scarce]
+    relative[scarce] = np.maximum(relative[scarce], by_counting)
     flat = relative.reshape(-1, state.count)
     best = flat.argmax(axis=0)
     columns = np.arange(state.count)
@@ -307,6 +312,17 @@ def _score(state: SeriesState, opening: DayOpening, limit: Numbers, is_scored: F
         low_usd=state.low[0, now].copy(),
         high_usd=state.high[0, now].copy(),
     )
+
+
+def _count_scarce(
+    state: SeriesState, scarce: ScarceCounts, found: Deviations, is_scored: Flags
+) -> Numbers:
+    """(k, windows, 2): what counting says of series of few requests."""
+    columns = scarce.columns
+    roots = scarce_deviations(scarce, found.total, state.hour) * is_scored[columns]
+    of_day = state.scarce[:, state.hour // DAY % RECORD_DAYS]
+    of_day[:, columns] = np.fmax(of_day[:, columns], roots.max(axis=0))
+    return np.moveaxis(scarce_scores(scarce, roots), -1, 0)
 
 
 def _is_carried(found: Deviations) -> Flags:

@@ -18,6 +18,7 @@ from apps.insights.core.robust import (
     row_quantiles,
     weighted_median,
 )
+from apps.insights.core.scarce_counts import ScarceCounts, open_counts
 from apps.insights.core.series_state import (
     CHANNELS,
     DAY,
@@ -66,6 +67,7 @@ class DayOpening:
     is_zero_heavy: NDArray[np.bool_]  # no profile explains it: judged by its own records
     has_requests: NDArray[np.bool_]
     drift_before: Numbers  # (n,): highest drift of the last two weeks
+    scarce: ScarceCounts
 
 
 def open_day(state: SeriesState, day: int) -> DayOpening:
@@ -80,6 +82,7 @@ def open_day(state: SeriesState, day: int) -> DayOpening:
         usual_record, rare_record, highest_record = _records(state, day)
         totals = state.day_total[:, recent]
         used = _record_days(day, RECORDS_USED_DAYS)
+        has_requests = (~np.isnan(totals[1])).any(axis=0)
         return DayOpening(
             day=day,
             week_means=_week_means(state, day),
@@ -93,8 +96,9 @@ def open_day(state: SeriesState, day: int) -> DayOpening:
             calm_days=(~np.isnan(state.calm[:, :, used])).sum(axis=2).astype(float),
             known_days=(~np.isnan(state.record[0, 0, 0, used])).sum(axis=0).astype(float),
             is_zero_heavy=_is_zero_heavy(state, day),
-            has_requests=(~np.isnan(totals[1])).any(axis=0),
+            has_requests=has_requests,
             drift_before=state.drift[_days(day, range(1, DRIFT_SILENT_DAYS + 1))].max(axis=0),
+            scarce=open_counts(state, day, has_requests),
         )
 
 

@@ -49,6 +49,7 @@ _SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "marks": (WINDOW_HOURS,),
     "record": (CHANNELS, len(WINDOWS), SIGNS, RECORD_DAYS),
     "calm": (2, len(CALM_WINDOWS), RECORD_DAYS),
+    "scarce": (SIGNS, RECORD_DAYS),
     "day_total": (2, DAYS),
     "day_profile": (2, DAYS),
     "level": (CHANNELS, DAYS),
@@ -59,7 +60,7 @@ _SHAPES: Final[dict[str, tuple[int, ...]]] = {
 }
 _ONES: Final = frozenset({"price"})
 # Rings that states of before do not have: they begin empty.
-_ADDED: Final = frozenset({"calm"})
+_ADDED: Final = frozenset({"calm", "scarce"})
 _ZEROS: Final = frozenset({"marks", "day_error", "day_quiet", "day_seen", "drift"})
 
 
@@ -86,6 +87,7 @@ class SeriesState:
     marks: Marks
     record: Column  # the day's largest deviation, by channel, window and sign
     calm: Column  # the day's largest of spend and requests where little is usual
+    scarce: Column  # the day's largest of what counts requests one by one
     day_total: Column
     day_profile: Column
     level: Column  # the mean hour's size, as of the day's start

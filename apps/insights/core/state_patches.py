@@ -36,6 +36,7 @@ _HOURLY: Final = {
 _DAILY: Final = {
     "record": RECORD_DAYS,
     "calm": RECORD_DAYS,
+    "scarce": RECORD_DAYS,
     **dict.fromkeys(
         (
             "day_total",
