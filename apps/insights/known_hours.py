@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from apps.insights.core.flags import SeriesKey
 from apps.insights.detector_memory import Memory
-from apps.insights.price_changes import Filters, read_price_steps
+from apps.insights.price_changes import Filters, read_price_factors
 from apps.insights.public_holidays import public_holidays
 from apps.insights.selectors import PlannedEventInfo, list_planned_events
 from apps.pricing.selectors import list_backends
@@ -105,19 +105,11 @@ def rate_edges(start: datetime, end: datetime) -> Mapping[int, set[str]]:
 
 def apply_price_steps(memory: Memory, hour: int, tenant: TenantInfo) -> None:
     """Restate what was learnt in the prices that hold from this hour on."""
-    start = start_of_hour(hour)
+    factors = read_price_factors(tenant, at=start_of_hour(hour), until=start_of_hour(hour + 1))
     for part in memory.parts:
         for series, column in part.columns.items():
-            steps = read_price_steps(
-                filters_of(series),
-                tenant,
-                start=start - timedelta(seconds=1),
-                end=start + timedelta(hours=1),
-                now=start,
-            )
-            factor = steps[-1].multiplier / steps[0].multiplier if steps else 1.0
-            if factor > 0 and abs(factor - 1) > 1e-6:
-                part.detector.reprice(np.array([column], dtype=np.intp), factor)
+            if series in factors:
+                part.detector.reprice(np.array([column], dtype=np.intp), factors[series])
                 part.is_rewritten = True
 
 
