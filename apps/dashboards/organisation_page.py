@@ -15,7 +15,7 @@ from apps.dashboards.page_state import Chip
 from apps.dashboards.run_requests import posted_text
 from apps.dashboards.setup_pages import CURRENCIES
 from apps.dashboards.typed_numbers import NotANumber, typed_decimal
-from apps.insights.public_holidays import list_countries
+from apps.insights.public_holidays import list_countries, list_regions
 from apps.tenants.contracts import list_contracts, set_contract
 from apps.tenants.errors import InvalidTenantInputError, TenantsError
 from apps.tenants.locales import offered_names
@@ -72,6 +72,10 @@ def change_organisation(request: PageRequest) -> HttpResponse:
     names = ("name", "currency", "country", "locale")
     given = {name: posted_text(request, name, MAX_TEXT) for name in names}
     given["currency"] = given["currency"].upper()
+    region = posted_text(request, "region", MAX_TEXT)
+    # One of another country is left over from the choice before.
+    if region in dict(list_regions(given["country"])):
+        given["country"] += f"-{region}"
     try:
         change_tenant(**given, actor=request.user.get_username(), now=request.now)
     except InvalidTenantInputError as error:
@@ -82,7 +86,7 @@ def change_organisation(request: PageRequest) -> HttpResponse:
 
 def _show_organisation(request: PageRequest, *, status: int = 200, **more: Any) -> HttpResponse:
     tenant = request.tenant
-    context = {
+    context: dict[str, Any] = {
         "given": {
             "name": tenant.name,
             "currency": tenant.currency,
@@ -93,8 +97,10 @@ def _show_organisation(request: PageRequest, *, status: int = 200, **more: Any) 
         "errors": {},
         "currencies": CURRENCIES,
         "countries": list_countries(),
-    }
-    return _render(request, "organisation", context | more, status)
+    } | more
+    country, _, region = context["given"]["country"].partition("-")
+    place = {"country": country, "region": region, "regions": list_regions(country)}
+    return _render(request, "organisation", context | place, status)
 
 
 @page

@@ -1,5 +1,6 @@
-"""The public holidays of where a tenant is: the country that its time zone belongs to."""
+"""The public holidays of where a tenant is: a country or a part of one."""
 
+import re
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -9,8 +10,8 @@ from zoneinfo import TZPATH
 def public_holidays(
     time_zone: str, first: date, end: date, *, country: str = ""
 ) -> frozenset[date]:
-    """Those of [first, end), nationwide, of `country` or of the one the zone belongs to; none for a
-    zone of no one country (UTC) or unknown."""
+    """Those of [first, end) of `country` (DE, nationwide; or DE-BY, of that part of it), or of the
+    country that the zone belongs to; none for a zone of no one country (UTC) or unknown."""
     country = country or _country_of_zone().get(time_zone, "")
     if not country:
         return frozenset()
@@ -31,14 +32,29 @@ def _country_of_zone() -> dict[str, str]:
 
 
 @lru_cache(maxsize=4096)
-def _of_year(country: str, year: int) -> frozenset[date]:
+def _of_year(place: str, year: int) -> frozenset[date]:
     # Imported here: its countries are needed by forecasts alone, and take a moment to load.
     import holidays
 
+    country, _, region = place.partition("-")
     try:
-        return frozenset(holidays.country_holidays(country, years=year))
+        return frozenset(holidays.country_holidays(country, subdiv=region or None, years=year))
     except NotImplementedError:
-        return frozenset()
+        return _of_year(country, year) if region else frozenset()
+
+
+@lru_cache(maxsize=256)
+def list_regions(country: str) -> tuple[tuple[str, str], ...]:
+    """(ISO code within the country, name) by name, of the parts that keep holidays of their own."""
+    import holidays
+
+    try:
+        calendar = holidays.country_holidays(country)
+    except NotImplementedError:
+        return ()
+    names = {code: name for name, code in calendar.subdivisions_aliases.items()}
+    codes = [code for code in calendar.subdivisions if re.fullmatch("[A-Z0-9]{1,3}", code)]
+    return tuple(sorted(((code, names.get(code, code)) for code in codes), key=lambda row: row[1]))
 
 
 @lru_cache(maxsize=1)

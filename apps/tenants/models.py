@@ -76,8 +76,9 @@ class Tenant(models.Model):
     name = models.CharField(max_length=200)
     time_zone = models.CharField(max_length=64)
     currency = models.CharField(max_length=3, default="USD")
-    # Whose public holidays are kept. Empty: those of the country that the time zone belongs to.
-    country = models.CharField(max_length=2, blank=True, default="")
+    # Whose public holidays are kept: DE, or a part of it, DE-BY (ISO 3166-2). Empty: those of the
+    # country that the time zone belongs to.
+    country = models.CharField(max_length=6, blank=True, default="")
     # How figures are written in what it sends, and for whose browser asks for nothing.
     locale = models.CharField(max_length=20, blank=True, default="")
     # Months up to this day are reported: their prices move only when an admin says so.
@@ -93,7 +94,8 @@ class Tenant(models.Model):
                 condition=Q(currency__regex="^[A-Z]{3}$"), name="tenant_iso_currency"
             ),
             models.CheckConstraint(
-                condition=Q(country="") | Q(country__regex="^[A-Z]{2}$"), name="tenant_iso_country"
+                condition=Q(country="") | Q(country__regex="^[A-Z]{2}(-[A-Z0-9]{1,3})?$"),
+                name="tenant_iso_country",
             ),
         ]
 

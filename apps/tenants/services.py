@@ -58,9 +58,10 @@ def check_tenant_values(*, time_zone: str, currency: str, country: str) -> None:
         raise InvalidTenantInputError(
             f"{currency[:20]!r} is not an ISO currency such as EUR", field="currency"
         )
-    if not re.fullmatch("([A-Z]{2})?", country):
+    if not re.fullmatch("([A-Z]{2}(-[A-Z0-9]{1,3})?)?", country):
         raise InvalidTenantInputError(
-            f"{country[:20]!r} is not an ISO country such as DE", field="country"
+            f"{country[:20]!r} is not an ISO country such as DE, or a part of one such as DE-BY",
+            field="country",
         )
 
 

@@ -28,6 +28,22 @@ def test_what_it_is_called_and_reports_in(tenant: TenantInfo, sign_in: SignIn) -
     assert "changed the organisation" in client.get("/audit").content.decode()
 
 
+def test_the_holidays_may_be_those_of_a_part_of_a_country(
+    tenant: TenantInfo, sign_in: SignIn
+) -> None:
+    client = sign_in("admin")
+    form = {"name": "Acme", "currency": "EUR", "country": "DE"}
+    assert "Bayern" in client.post("/organisation/save", form).content.decode()
+
+    def kept(**more: str) -> str:
+        client.post("/organisation/save", form | more)
+        with tenant_scope(tenant.id):
+            return get_tenant().country
+
+    assert kept(region="BY") == "DE-BY"
+    assert kept(country="AT", region="BY") == "AT"
+
+
 def test_departments_are_added_and_moved(tenant: TenantInfo, sign_in: SignIn) -> None:
     client = sign_in("admin")
     client.post("/organisation/departments/save", {"code": "eng", "name": "Engineering"})

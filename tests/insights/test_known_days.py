@@ -76,3 +76,12 @@ def test_holidays_are_those_of_the_zones_country() -> None:
     assert date(2026, 11, 26) in public_holidays("America/New_York", *year)
     assert public_holidays("UTC", *year) == frozenset()
     assert public_holidays("Europe/Berlin", date(2026, 10, 4), date(2026, 10, 9)) == frozenset()
+
+
+def test_a_part_of_a_country_keeps_its_own_holidays_too() -> None:
+    year, corpus_christi = (date(2026, 1, 1), date(2027, 1, 1)), date(2026, 6, 4)
+    whole = public_holidays("UTC", *year, country="DE")
+    bavaria = public_holidays("UTC", *year, country="DE-BY")
+    assert corpus_christi in bavaria - whole
+    assert whole < bavaria
+    assert public_holidays("UTC", *year, country="DE-XX") == whole
