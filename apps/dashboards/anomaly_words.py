@@ -8,6 +8,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from apps.dashboards.periods import short_day
+from apps.dashboards.pricing_words import moment_words
 from apps.dashboards.sentences import Answer, Phrase
 from apps.dashboards.templatetags.figures_of_speech import in_usd, usd_short
 from apps.insights.core.finding_words import Names, finding_title, series_words
@@ -126,6 +127,28 @@ def finding_line(info: FindingInfo, zone: ZoneInfo, now: datetime, names: Names)
     )
 
 
+def told_words(info: FindingInfo, zone: ZoneInfo) -> str:
+    """When people were told, and how long after the first bad hour began."""
+    if info.alerted_at is None:
+        return "nobody"
+    return (
+        f"{moment_words(info.alerted_at, zone)},"
+        f" {delay_words(info.alerted_at - info.first_bad_at)} after the first bad hour began"
+    )
+
+
+def delay_words(delay: timedelta) -> str:
+    """45 minutes, 1 h 30 min, 17 hours, 3 days"""
+    minutes = max(round(delay / timedelta(minutes=1)), 0)
+    if minutes < 60:
+        return "1 minute" if minutes == 1 else f"{minutes} minutes"
+    if minutes < 6 * 60:
+        return (
+            f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else hours_words(minutes // 60)
+        )
+    return hours_words(round(minutes / 60))
+
+
 def hours_words(hours: int) -> str:
     if hours < 48:
         return "1 hour" if hours == 1 else f"{hours} hours"
@@ -236,13 +259,16 @@ def waiting_sentence(count: int, over_usd: Decimal) -> str:
 
 
 def sensitivity_rows(past: Sequence[PastFinding], now: float) -> list[SensitivityRow]:
-    """What lower sensitivities would have left of what was found at the one that holds now."""
+    """What other sensitivities would have made of what was found, or nearly, at the one of now.
+
+    Higher ones first. Nobody answered what they would have found: `unanswered` counts it.
+    """
     rows = []
-    for part in (1.0, 0.8, 0.67, 0.5, 0.33):
-        left = [one for one in past if part == 1 or one.score * now * part >= 1]
+    for part in (2.0, 1.5, 1.25, 1.0, 0.8, 0.67, 0.5, 0.33):
+        left = [one for one in past if _is_left(one, now, part)]
         rows.append(
             SensitivityRow(
-                sensitivity=f"{now * part:.2g}",
+                sensitivity=f"{now * part:.3g}",
                 found=len(left),
                 told=sum(one.was_told for one in left),
                 useful=sum(one.answer == "acknowledged" for one in left),
@@ -252,3 +278,10 @@ def sensitivity_rows(past: Sequence[PastFinding], now: float) -> list[Sensitivit
             )
         )
     return rows
+
+
+def _is_left(one: PastFinding, now: float, part: float) -> bool:
+    """Whether `part` times the sensitivity of now finds it; all that was found stays at more."""
+    if part >= 1 and one.was_found:
+        return True
+    return part != 1 and one.score * now * part >= 1

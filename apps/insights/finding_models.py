@@ -114,6 +114,29 @@ class Finding(TenantModel):
         ]
 
 
+class NearMiss(TenantModel):
+    """What a higher sensitivity would have found, as it was when it was nearest: `score` times
+    that sensitivity is 1 or more, the series' own threshold taken in."""
+
+    dimension = models.CharField(max_length=20)
+    key = models.CharField(max_length=420)
+    members = models.JSONField(default=list)
+    first_bad_at = models.DateTimeField()
+    last_bad_at = models.DateTimeField()
+    score = models.FloatField()
+    excess_usd = models.DecimalField(max_digits=38, decimal_places=6)
+    at_stake_usd = models.DecimalField(max_digits=38, decimal_places=6)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(first_bad_at__lte=F("last_bad_at")), name="near_miss_hours_in_order"
+            ),
+            models.CheckConstraint(condition=Q(score__gt=0), name="near_miss_scored"),
+        ]
+        indexes = [models.Index(fields=["tenant", "-last_bad_at"], name="near_miss_by_time")]
+
+
 class FindingComment(TenantModel):
     """What a person said to a finding. Never changed."""
 

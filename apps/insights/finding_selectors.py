@@ -9,7 +9,13 @@ from typing import Any, Final
 from django.db.models import Q
 
 from apps.insights.core.flags import SeriesKey
-from apps.insights.finding_models import AnomalySettings, DetectorState, Finding, Restriction
+from apps.insights.finding_models import (
+    AnomalySettings,
+    DetectorState,
+    Finding,
+    NearMiss,
+    Restriction,
+)
 from apps.tenants.selectors import list_customers, list_departments
 
 MAX_LISTED: Final = 200
@@ -233,22 +239,26 @@ def read_record(*, since: datetime) -> FindingRecord:
 
 @dataclass(frozen=True, slots=True)
 class PastFinding:
-    """What was found and not withdrawn: what a lower sensitivity would have told of it.
-
-    What a higher one would have found is known to nobody: scores below the threshold are not kept.
-    """
+    """What was found and not withdrawn, or nearly (`was_found` False): what a lower or a higher
+    sensitivity would have told of it. Of those that were nearly found, what twice the sensitivity
+    of then would have found is kept."""
 
     score: float
     at_stake_usd: Decimal
     answer: str
     was_told: bool
+    was_found: bool = True
 
 
 def read_past_findings(*, since: datetime) -> list[PastFinding]:
-    rows = Finding.objects.filter(last_bad_at__gte=since, withdrawn=False).values_list(
+    found = Finding.objects.filter(last_bad_at__gte=since, withdrawn=False).values_list(
         "score", "at_stake_usd", "answer", "alerted_at"
     )
-    return [PastFinding(score, usd, answer, at is not None) for score, usd, answer, at in rows]
+    near = NearMiss.objects.filter(last_bad_at__gte=since).values_list("score", "at_stake_usd")
+    return [
+        *(PastFinding(score, usd, answer, at is not None) for score, usd, answer, at in found),
+        *(PastFinding(score, usd, "", was_told=False, was_found=False) for score, usd in near),
+    ]
 
 
 def _of_state(state: str, now: datetime) -> Q:

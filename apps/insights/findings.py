@@ -22,13 +22,14 @@ from apps.insights.core.flags import (
 from apps.insights.core.series_state import VALUE_HOURS, WINDOW_HOURS
 from apps.insights.detector_memory import Memory
 from apps.insights.explaining import CellBook
-from apps.insights.finding_models import AnomalySettings, Finding
+from apps.insights.finding_models import AnomalySettings, Finding, NearMiss
 from apps.insights.finding_selectors import read_names
 from apps.insights.guard import restrict_runaway
 from apps.insights.known_hours import hour_of
 from apps.tenants.selectors import TenantInfo
 from apps.usage.hourly import start_of_hour
 
+Standing = Finding | NearMiss
 USD: Final = Decimal("0.000001")
 # What is older when it is found (a first run over history) is listed and told nobody.
 TOLD_WITHIN: Final = timedelta(hours=48)
@@ -67,14 +68,14 @@ def observe(look: Looking, flags: Sequence[Flag]) -> None:
             book = CellBook(start, end, until=look.until)
         return book.shared_usd(one, other)
 
-    recent = _recent(start, look.hour)
+    recent = recent_findings(start, look.hour)
     named = {finding.pk: (finding.dimension, finding.key) for finding in recent}
     homeless: list[Flag] = []
     extended: dict[int, tuple[Finding, list[Flag]]] = {}
     # The widest first: what it renames, its parts belong to.
     for flag in sorted(flags, key=lambda one: -abs(one.excess_usd)):
-        home = next((f for f in recent if _is_of(f, flag)), None) or next(
-            (f for f in recent if _is_like(f, flag, named[f.pk], shared_usd)), None
+        home = next((f for f in recent if is_of(f, flag)), None) or next(
+            (f for f in recent if is_like(f, flag, named[f.pk], shared_usd)), None
         )
         if home is None:
             homeless.append(flag)
@@ -86,7 +87,7 @@ def observe(look: Looking, flags: Sequence[Flag]) -> None:
         _extend(look, finding, group)
     for group in group_flags(homeless, shared_usd):
         lead = name_giver(group)
-        if _is_worth(look, lead.at_stake_usd, abs(lead.excess_usd)):
+        if is_worth(look, lead.at_stake_usd, abs(lead.excess_usd)):
             _open(look, group)
 
 
@@ -122,7 +123,7 @@ def withdraw_explained(look: Looking, series: Sequence[SeriesKey], flags: Sequen
         finding.save(update_fields=["closed_at", "withdrawn"])
 
 
-def _recent(first: int, hour: int) -> list[Finding]:
+def recent_findings(first: int, hour: int) -> list[Finding]:
     """Findings that what stands out from `first` to `hour` may belong to."""
     rows = Finding.objects.filter(
         last_bad_at__gte=start_of_hour(first - APART_HOURS),
@@ -132,22 +133,24 @@ def _recent(first: int, hour: int) -> list[Finding]:
     return list(rows.order_by("first_bad_at", "pk"))
 
 
-def _is_near(finding: Finding, flag: Flag) -> bool:
+def _is_near(finding: Standing, flag: Flag) -> bool:
     """Whether the flag's own hours reach back to the finding's: a quiet night ends no storm."""
     return hour_of(finding.last_bad_at) >= flag.first_hour - APART_HOURS
 
 
-def _is_above(finding: Finding) -> bool:
+def _is_above(finding: Standing) -> bool:
     return finding.excess_usd >= 0
 
 
-def _is_of(finding: Finding, flag: Flag) -> bool:
+def is_of(finding: Standing, flag: Flag) -> bool:
+    """Whether the flag goes on with what one of the finding's own series began."""
     if not _is_near(finding, flag) or _is_above(finding) != (flag.excess_usd >= 0):
         return False
     return list(flag.series) in finding.members
 
 
-def _is_like(finding: Finding, flag: Flag, named: SeriesKey, shared_usd: Any) -> bool:
+def is_like(finding: Standing, flag: Flag, named: SeriesKey, shared_usd: Any) -> bool:
+    """Whether the flag is another view of what the finding, named after `named`, tells."""
     if not _is_near(finding, flag) or _is_above(finding) != (flag.excess_usd >= 0):
         return False
     return is_shared(flag.series, named, shared_usd)
@@ -174,14 +177,15 @@ def _open(look: Looking, group: Sequence[Flag]) -> None:
     _measure(look, finding, lead)
     # Of the hours it names alone, in cells and exact, it may come to less than was flagged.
     excess = finding.excess_usd if lead.excess_usd >= 0 else -finding.excess_usd
-    if not _is_worth(look, float(finding.at_stake_usd), float(excess)):
+    if not is_worth(look, float(finding.at_stake_usd), float(excess)):
         return
     finding.save()
     restrict_runaway(finding, look.settings, now=look.now)
     _tell(look, finding)
 
 
-def _is_worth(look: Looking, at_stake_usd: float, so_far_usd: float) -> bool:
+def is_worth(look: Looking, at_stake_usd: float, so_far_usd: float) -> bool:
+    """Whether a finding is opened of it."""
     least = float(look.settings.min_usd)
     return at_stake_usd >= least and so_far_usd >= SO_FAR_SHARE * least
 

@@ -6,7 +6,8 @@ after downtime) come in portions of a week.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -37,6 +38,7 @@ from apps.insights.known_hours import (
     hour_of,
     rate_edges,
 )
+from apps.insights.near_misses import KEPT_TIMES, forget_near_misses, note_near_misses
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo, get_tenant
 from apps.usage.hourly import (
@@ -89,6 +91,22 @@ def tick_tenant(tenant_id: int, *, now: datetime) -> TickReport:
         report = _Tick(memory, now).run()
         keep_memory(memory)
         return report
+
+
+@contextmanager
+def ticking_alone(tenant_id: int) -> Iterator[None]:
+    """Nobody else ticks this tenant meanwhile: for who watches its past with the clock of then.
+
+    This thread's connection holds the lock, so that its own ticks pass. Waits for one that runs.
+    """
+    key = [TICK_LOCK, tenant_id]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", key)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
 
 
 def _start(now: datetime) -> Memory | None:
@@ -181,6 +199,7 @@ class _Tick:
             if hour in edges:
                 apply_price_steps(self.memory, hour, self.tenant)
             self._advance(self.memory, hour, values.get(hour, {}), announced)
+        forget_near_misses(self._looking(end - 1))
         if (first // 24) != (end // 24):
             forget_silent(self.memory)
 
@@ -188,15 +207,19 @@ class _Tick:
         self, memory: Memory, hour: int, values: Values, announced: AnnouncedHours
     ) -> None:
         flags: list[Flag] = []
+        near: list[Flag] = []
         for part in memory.parts:
             scores = self._advance_part(part, hour, values, announced)
-            found = find_flags(
-                part.series, part.detector.state, scores, self._thresholds(part.series)
-            )
-            flags.extend(found)
+            thresholds, state = self._thresholds(part.series), part.detector.state
+            found = find_flags(part.series, state, scores, thresholds)
+            told = {flag.series for flag in found}
+            nearly = find_flags(part.series, state, scores, thresholds / KEPT_TIMES)
+            near += [flag for flag in nearly if flag.series not in told]
+            flags += found
         memory.hour = hour + 1
         look = self._looking(hour)
         observe(look, flags)
+        note_near_misses(look, near, self.factors)
         # Months of a first run are mostly hours in which nothing is open.
         if flags or self.may_be_open:
             self.may_be_open = close_ended(look)
