@@ -24,7 +24,7 @@ from bench.spend_series import REFERENCE, WORLDS, SpendSeries, World, spend_seri
 SEED: Final = 101  # tuning used 1 to 3
 REFERENCE_SERIES: Final = 600
 SERIES_A_WORLD: Final = 200
-LOOSE: Final = 1.35
+LOOSE: Final = 1.3
 TICK_SERIES: Final = 10_000
 STATE_GOAL_BYTES: Final = 32_000
 DAILY_SIGMAS: Final = (3, 4)

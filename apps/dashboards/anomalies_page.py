@@ -194,7 +194,7 @@ def _about(request: PageRequest, detail: FindingDetail) -> dict[str, Any]:
         "hours": zip(local_hours(detail.points, zone), detail.points, strict=True),
         "first_bad": moment_words(info.first_bad_at, zone),
         "lasted": words.hours_words(info.hours),
-        "told": moment_words(info.alerted_at, zone) if info.alerted_at else "",
+        "told": words.told_words(info, zone),
         "state": words.state_words(info, zone, now),
         "usd_a_day": a_day,
         "usd_to_month_end": to_month_end,

@@ -14,7 +14,7 @@ from types import FrameType
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 from apps.tenants.scoping import tenant_scope
 from costboard.demo.announcement import (
@@ -35,6 +35,8 @@ from costboard.demo.routing import ensure_routing
 from costboard.demo.seed import ACTOR, seed_tenants
 from costboard.demo.state import DemoState, History, save_state
 from costboard.demo.statics import collect_changed_files
+from costboard.demo.telling import ensure_channel
+from costboard.demo.watching import watch_past
 from costboard.embedded import EmbeddedServices
 from costboard.supervisor import Supervisor
 
@@ -134,6 +136,10 @@ class Demo:
                 f"keeping the data that is there ({kept.days} days, seed {kept.seed});"
                 f" for other data, remove {self.data_dir} or set COSTBOARD_DATA_DIR"
             )
+        if kept.loaded_until is None:
+            # At the first start alone: what people change later stays theirs.
+            with tenant_scope(state.tenant_id):
+                ensure_channel(ACTOR, now)
         load_history(self.data_dir, state, until=now, revive=revive)
         if asked.large:
             load_large(state.tenant_id, wanted_events=asked.large, now=now)
@@ -151,6 +157,8 @@ class Demo:
             tick=revive,
             patience_seconds=STOP_PATIENCE_SECONDS,
         )
+        if state.history is not None:
+            self._watch_past(state.tenant_id)
         announcer = threading.Thread(
             target=self._announce, args=[state, port, supervisor], name="announcer", daemon=True
         )
@@ -162,6 +170,28 @@ class Demo:
             with self.telling:
                 self.stopped = True
                 remove_demo_json(self.data_dir)
+
+    def _watch_past(self, tenant_id: int) -> None:
+        """In a thread, before any worker can look at it all with the clock of now."""
+        begun = threading.Event()
+
+        def watch() -> None:
+            try:
+                with closing_connections():
+                    watch_past(
+                        tenant_id,
+                        until=datetime.now(UTC),
+                        begun=begun.set,
+                        gave_up=lambda: self.stopped,
+                    )
+            except (InterfaceError, OperationalError) as error:
+                if not self.stopped:
+                    self._say(f"the workers watch the rest of the past: {error}")
+            finally:
+                begun.set()
+
+        threading.Thread(target=watch, name="watch", daemon=True).start()
+        begun.wait()
 
     def _announce(self, state: DemoState, port: int, supervisor: Supervisor) -> None:
         """In a thread beside the supervisor: wait until all works, then tell everybody."""

@@ -21,6 +21,7 @@ from costboard.demo.history import History, load_history
 from costboard.demo.routing import ensure_routing
 from costboard.demo.seed import seed_tenants
 from costboard.demo.traffic import Episodes, Traffic, start_of
+from costboard.demo.watching import STEP
 from tests.conftest import roll_up
 from tests.insights.spend_history import findings, watch
 
@@ -54,13 +55,13 @@ def load(folder: Path) -> tuple[int, Episodes, datetime]:
 
 
 def moments(episodes: Episodes, end: datetime) -> Iterator[datetime]:
-    """Every quarter of an hour where it counts, twice a day elsewhere."""
+    """As often as the demo looks where it counts, twice a day elsewhere."""
     starts = [start_of(episodes.runaway.start), start_of(episodes.storm.start)]
     at = starts[0] - 2 * HOUR
     while at < end:
         yield at
         near = any(-HOUR <= at - start < 3 * HOUR for start in starts)
-        step = timedelta(minutes=15) if near else 12 * HOUR
+        step = STEP if near else 12 * HOUR
         later = [start - HOUR for start in starts if at < start - HOUR]
         at = min([at + step, *later])
 
