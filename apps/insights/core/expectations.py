@@ -40,6 +40,7 @@ RECORDS_USED_DAYS: Final = 42
 RECORD_SHARES: Final = (0.85, 0.95, 1.0)
 RECENT_DAYS: Final = 28
 ZERO_HEAVY_ERROR: Final = 0.75  # the hourly error of four weeks is this share of the spend
+UNSURE_ERROR: Final = 0.35  # counting says more than a profile that is off by this share
 QUIET_DAY_HOURS: Final = 8  # a day with more of them says little about the level
 
 DRIFT_AGAINST_DAYS: Final = (10, 35)
@@ -98,7 +99,7 @@ def open_day(state: SeriesState, day: int) -> DayOpening:
             is_zero_heavy=_is_zero_heavy(state, day),
             has_requests=has_requests,
             drift_before=state.drift[_days(day, range(1, DRIFT_SILENT_DAYS + 1))].max(axis=0),
-            scarce=open_counts(state, day, has_requests),
+            scarce=open_counts(state, day, has_requests, _is_off_by(UNSURE_ERROR, state, day)),
         )
 
 
@@ -170,9 +171,14 @@ def _set_drift(state: SeriesState, day: int) -> None:
 
 
 def _is_zero_heavy(state: SeriesState, day: int) -> NDArray[np.bool_]:
+    return _is_off_by(ZERO_HEAVY_ERROR, state, day)
+
+
+def _is_off_by(share: float, state: SeriesState, day: int) -> NDArray[np.bool_]:
+    """Whether the hourly error of four weeks is more than this share of the spend."""
     recent = _days(day, range(1, RECENT_DAYS + 1))
     spent = np.nansum(state.day_total[0, recent], axis=0)
-    return np.asarray(np.nansum(state.day_error[recent], axis=0) > ZERO_HEAVY_ERROR * spent)
+    return np.asarray(np.nansum(state.day_error[recent], axis=0) > share * spent)
 
 
 def _records(state: SeriesState, day: int) -> Numbers:

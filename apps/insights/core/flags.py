@@ -18,6 +18,11 @@ PAIR: Final = "model_task"
 SHARED: Final = 0.5
 # The series that a finding is named after explains this part of the largest excess.
 NAMED_SHARE: Final = 0.75
+# Expectations of sparse series are little and rough.
+AS_UNUSUAL: Final = 1.5
+_NAMED_FIRST: Final = (
+    "customer", "project", PAIR, "model", "backend", "department", "all",
+)  # fmt: skip
 # Flagged hours at most this far apart are one event.
 APART_HOURS: Final = 6
 # Of what was expected.
@@ -189,10 +194,16 @@ def is_shared(
 
 
 def name_giver(group: Sequence[Flag]) -> Flag:
-    """Of the series that explain most of it, the one for which it is the most unusual."""
+    """Of the series that explain most of it, the one for which it is the most unusual; of those for
+    which it is about as unusual, the one that people can do most about."""
     most = max(abs(flag.excess_usd) for flag in group)
     close = [flag for flag in group if abs(flag.excess_usd) >= NAMED_SHARE * most]
-    return max(close, key=lambda f: (abs(f.excess_usd) / (f.expected_usd + 0.01 * most), f.series))
+    unusual = {
+        flag.series: abs(flag.excess_usd) / (flag.expected_usd + 0.01 * most) for flag in close
+    }
+    least = max(unusual.values()) / AS_UNUSUAL
+    named = [flag for flag in close if unusual[flag.series] >= least]
+    return min(named, key=lambda f: (_NAMED_FIRST.index(f.series[0]), -unusual[f.series], f.series))
 
 
 def kind_of(group: Sequence[Flag]) -> AnomalyKind:

@@ -37,7 +37,7 @@ LEAST_RATE_SHARE: Final = 0.15  # of the mean rate
 TRIMMED_SHARE: Final = 0.005  # of the hours, the strangest: they may have been an event
 # Of deviance roots, by channel (spend; requests), above and below: some 4.5 normal deviations, as
 # an hour in each of six windows is a try. What requests cost has heavier tails than their number.
-LIMIT: Final = np.array([[6.0, 4.8], [4.7, 4.4]])
+LIMIT: Final = np.array([[7.0, 5.0], [4.7, 4.4]])
 RECORD_TIMES: Final = np.array([[1.25], [1.1]])  # bursts have no end, silences have
 # Near its limit a root that is a tenth smaller is several times as frequent.
 STEEPNESS: Final = 3
@@ -54,10 +54,16 @@ class ScarceCounts:
     limit: Numbers  # (2, k): of roots, above and below
 
 
-def open_counts(state: SeriesState, day: int, has_requests: NDArray[np.bool_]) -> ScarceCounts:
-    """Learn the rates of the series that are scarce on `day`; the others are left out."""
+def open_counts(
+    state: SeriesState, day: int, has_requests: NDArray[np.bool_], is_unsure: NDArray[np.bool_]
+) -> ScarceCounts:
+    """Learn the rates of the series that are scarce on `day`; the others are left out.
+
+    `is_unsure`: no profile explains the series well. A job at the same hour every day is idle
+    most of the time too, and nothing that chance brings.
+    """
     channel = has_requests.astype(np.intp)
-    columns = _often_idle(state, day, has_requests)
+    columns = np.flatnonzero(is_unsure & _is_often_idle(state, day, has_requests))
     days = np.arange(day - LEFT_OUT_DAYS - LEARNT_DAYS, day - LEFT_OUT_DAYS)
     hours = (days[:, None] * DAY + np.arange(DAY)).ravel()
     seen = state.value[channel[columns], (hours % VALUE_HOURS)[:, None], columns].astype(float)
@@ -99,11 +105,13 @@ def _root(seen: Numbers, due: Numbers) -> Numbers:
     return np.asarray(np.sqrt(np.maximum(2 * (seen * np.log(seen / due) - seen + due), 0)))
 
 
-def _often_idle(state: SeriesState, day: int, has_requests: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """A cheap look, so that most series cost nothing more: the columns with idle hours."""
+def _is_often_idle(
+    state: SeriesState, day: int, has_requests: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """A cheap look, so that most series cost nothing more."""
     lately = np.arange(day * DAY - WEEK, day * DAY) % VALUE_HOURS
     values = np.where(has_requests, state.value[1, lately], state.value[0, lately])
-    return np.flatnonzero((values == 0).mean(axis=0) >= LEAST_IDLE_SHARE)
+    return np.asarray((values == 0).mean(axis=0) >= LEAST_IDLE_SHARE)
 
 
 def _dispersion(seen: Numbers, known: NDArray[np.bool_], expected: Numbers) -> Numbers:
