@@ -12,12 +12,14 @@ from apps.alerts.services import Severity, raise_alert
 from apps.insights.core.finding_words import cache_words, finding_title
 from apps.insights.core.flags import (
     APART_HOURS,
+    NAMED_SHARE,
     Flag,
     SeriesKey,
     group_flags,
     is_shared,
     kind_of,
     name_giver,
+    rank_of,
 )
 from apps.insights.core.series_state import VALUE_HOURS, WINDOW_HOURS
 from apps.insights.detector_memory import Memory
@@ -193,8 +195,7 @@ def is_worth(look: Looking, at_stake_usd: float, so_far_usd: float) -> bool:
 def _extend(look: Looking, finding: Finding, group: Sequence[Flag]) -> None:
     named = next((f for f in group if f.series == (finding.dimension, finding.key)), None)
     wider = name_giver(group)
-    is_other = wider.series != (finding.dimension, finding.key)
-    if is_other and _is_wider(wider, finding) and (named is None or _is_part(named, wider)):
+    if wider is not named and _renames(wider, named, finding):
         finding.dimension, finding.key = wider.series
         finding.first_bad_at = min(finding.first_bad_at, start_of_hour(wider.first_hour))
         finding.points = []
@@ -209,6 +210,17 @@ def _extend(look: Looking, finding: Finding, group: Sequence[Flag]) -> None:
     finding.save()
     restrict_runaway(finding, look.settings, now=look.now)
     _tell(look, finding)
+
+
+def _renames(wider: Flag, named: Flag | None, finding: Finding) -> bool:
+    """Whether the finding is named after another series: one that shows much more of it, or as
+    much of it and says better whom to talk to. `named` is today's, if it stands out now."""
+    if named is None:
+        return _is_wider(wider, finding)
+    if _is_wider(wider, finding) and _is_part(named, wider):
+        return True
+    is_as_much = abs(wider.excess_usd) >= NAMED_SHARE * abs(named.excess_usd)
+    return is_as_much and rank_of(wider.series) < rank_of(named.series)
 
 
 def _is_part(named: Flag, wider: Flag) -> bool:

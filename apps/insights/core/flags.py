@@ -203,7 +203,12 @@ def name_giver(group: Sequence[Flag]) -> Flag:
     }
     least = max(unusual.values()) / AS_UNUSUAL
     named = [flag for flag in close if unusual[flag.series] >= least]
-    return min(named, key=lambda f: (_NAMED_FIRST.index(f.series[0]), -unusual[f.series], f.series))
+    return min(named, key=lambda f: (rank_of(f.series), -unusual[f.series], f.series))
+
+
+def rank_of(series: SeriesKey) -> int:
+    """The less, the better it says whom to talk to."""
+    return _NAMED_FIRST.index(series[0])
 
 
 def kind_of(group: Sequence[Flag]) -> AnomalyKind:
