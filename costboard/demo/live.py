@@ -1,10 +1,10 @@
-"""The live stream: the demo's routers, POSTing what happens now to the running web.
+"""The live stream: the demo's routers, POSTing what happens now to the running web. A part of the
+requests asks for a decision first (asking.py).
 
 Runs as a process of its own (`python -m costboard.demo.live URL`). What was not acknowledged is
 sent again with the same ids, so a restart of the web costs no event and counts none twice.
 """
 
-import http.client
 import os
 import signal
 import sys
@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from urllib.parse import urlsplit
 
+from costboard.demo.asking import Asker
 from costboard.demo.state import (
     DemoState,
     live_mark_path,
@@ -23,15 +23,17 @@ from costboard.demo.state import (
     write_private,
 )
 from costboard.demo.traffic import Traffic, as_timestamp, hour_of
+from costboard.demo.web import Web
 from costboard.demo.wire import Event, to_json_lines
 from costboard.embedded import default_data_dir
 
 EVENTS_PATH = "/api/v1/usage/events"
 TICK_SECONDS = 0.8
-TIMEOUT_SECONDS = 10.0
+JSON_LINES = "application/x-ndjson"
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.25, 5.0
 # After a longer pause the stream does not catch up: the next start fills the gap as history.
 MAX_CATCH_UP = timedelta(minutes=10)
+ASKED_WITHIN = timedelta(minutes=1)
 
 
 class RefusedError(Exception):
@@ -39,49 +41,23 @@ class RefusedError(Exception):
 
 
 class Sender:
-    """Posts batches over one kept-alive connection, for as long as it takes."""
+    """Posts batches, for as long as it takes."""
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self.host, self.port = parts.hostname or "127.0.0.1", parts.port or 80
-        self.connection: http.client.HTTPConnection | None = None
+    def __init__(self, web: Web) -> None:
+        self.web = web
 
     def send(self, events: list[Event], api_key: str) -> None:
         """Return when the events are acknowledged. Raises RefusedError when they never will be."""
         body = to_json_lines(events)
         wait_seconds = FIRST_WAIT_SECONDS
         while True:
-            status = self._try(body, api_key)
+            status, _ = self.web.post(EVENTS_PATH, body, JSON_LINES, api_key)
             if 200 <= status < 300:
                 return
             if 400 <= status < 500 and status not in (408, 429):
                 raise RefusedError(f"POST {EVENTS_PATH} answered {status}")
             time.sleep(wait_seconds)
             wait_seconds = min(wait_seconds * 2, LONGEST_WAIT_SECONDS)
-
-    def _try(self, body: bytes, api_key: str) -> int:
-        """The answer's status; 0 when there was none."""
-        headers = {
-            "Authorization": f"Bearer {api_key}",
-            "Content-Type": "application/x-ndjson",
-        }
-        try:
-            if self.connection is None:
-                self.connection = http.client.HTTPConnection(
-                    self.host, self.port, timeout=TIMEOUT_SECONDS
-                )
-            self.connection.request("POST", EVENTS_PATH, body, headers)
-            response = self.connection.getresponse()
-            response.read()
-        except (OSError, http.client.HTTPException):
-            self.close()
-            return 0
-        return response.status
-
-    def close(self) -> None:
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
 
 
 class Schedule:
@@ -126,13 +102,18 @@ def stream(url: str, data_dir: Path, state: DemoState) -> None:
     now = datetime.now(UTC)
     since = start_of_stream(data_dir, state.history.loaded_until, now)
     schedule = Schedule(Traffic(state.history.spec), since)
-    sender = Sender(url)
+    web = Web(url)
+    sender, asker = Sender(web), Asker(web)
     parent = os.getppid()
     # Where the kernel does not tell us of our parent's end (see costboard.supervisor), we look.
     while os.getppid() == parent:
-        for router, events in schedule.due(datetime.now(UTC)):
+        now = datetime.now(UTC)
+        # What is caught up with ran already: nobody asks where to send it.
+        is_new = now - schedule.until < ASKED_WITHIN
+        for router, events in schedule.due(now):
+            api_key = state.api_keys[router]
             try:
-                sender.send(events, state.api_keys[router])
+                sender.send(asker.decided(events, api_key) if is_new else events, api_key)
             except RefusedError as error:
                 print(f"live stream: {error}", file=sys.stderr, flush=True)
         write_private(live_mark_path(data_dir), schedule.until.isoformat().encode())

@@ -1,12 +1,13 @@
 """What the demo's company holds its requests to be worth, and how far the policy goes."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from apps.routing.core.families import OTHER
 from apps.routing.core.value_model import TIERS, default_value_model
 from apps.routing.selectors import list_value_models
-from apps.routing.services import set_mode, set_value_model
+from apps.routing.services import begin_shadow, set_mode, set_value_model
 from costboard.demo.company import BACKENDS, TASKS
 
 # USD that a good answer to a standard customer is worth; its requests are long.
@@ -30,6 +31,13 @@ def ensure_routing(actor: str, now: datetime) -> None:
         _content(), actor=actor, reason="What our traffic is worth, by tier and task", now=now
     )
     set_mode("advise", actor=actor, reason="Routers follow where they can", now=now)
+    begin_shadow(
+        "two thirds of the money",
+        budget_factor=Decimal("0.6667"),
+        actor=actor,
+        reason="What next year's budgets would do to quality",
+        now=now,
+    )
 
 
 def _content() -> dict[str, Any]:

@@ -97,7 +97,7 @@ def _make_tenants(now: datetime) -> DemoState:
         _ensure_organisation(now)
         _ensure_rates(company.EXAMPLE_RATES + company.OTHER_LOCAL_RATES, now)
         ensure_hardware(ACTOR, now)
-        keys = {router: _issue(router, ["ingest"], now) for router in company.ROUTERS}
+        keys = {router: _issue(router, ["ingest", "route"], now) for router in company.ROUTERS}
         keys[DEMO_KEY] = _issue("demo scripts", SCOPES, now)
     with tenant_scope(sandbox_id):
         _ensure_members(user_ids, now)

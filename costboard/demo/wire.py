@@ -38,6 +38,8 @@ class Event(msgspec.Struct, omit_defaults=True, kw_only=True):
     converted: bool | None = None
     quality_score: float | None = None
     energy_wh: str | None = None
+    decision_id: str | None = None
+    policy_version: str | None = None
 
 
 _encoder = msgspec.json.Encoder()

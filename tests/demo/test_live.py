@@ -10,16 +10,19 @@ from pathlib import Path
 import pytest
 
 from costboard.demo import company, live
+from costboard.demo.asking import Answer, ask_of, moved
+from costboard.demo.asking import asks as asking_first
 from costboard.demo.live import MAX_CATCH_UP, RefusedError, Schedule, Sender, start_of_stream
 from costboard.demo.state import live_mark_path
 from costboard.demo.traffic import Traffic, TrafficSpec
+from costboard.demo.web import Web
 from costboard.demo.wire import Event
 
 NOW = datetime(2026, 11, 23, 12, 6, tzinfo=UTC)
 TRAFFIC = Traffic(TrafficSpec(NOW, days=3, events=3_000))
 
 
-class Web(ThreadingHTTPServer):
+class FakeWeb(ThreadingHTTPServer):
     """Answers with the statuses it was given, then 200; keeps what it took."""
 
     def __init__(self, statuses: list[int]) -> None:
@@ -34,7 +37,7 @@ class Web(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Web
+    server: FakeWeb
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -56,10 +59,10 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def make_web() -> Iterator[object]:
-    servers: list[Web] = []
+    servers: list[FakeWeb] = []
 
-    def make(*statuses: int) -> Web:
-        server = Web(list(statuses))
+    def make(*statuses: int) -> FakeWeb:
+        server = FakeWeb(list(statuses))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
         return server
@@ -81,7 +84,7 @@ def some_events() -> list[Event]:
 
 def test_events_arrive_once_the_web_answers_again(make_web) -> None:  # type: ignore[no-untyped-def]
     web = make_web(503, 0, 429, 500)
-    sender = Sender(web.url)
+    sender = Sender(Web(web.url))
     sender.send(some_events(), "cb_key")
     sender.send(some_events(), "cb_key")
     assert web.taken == [event.id for event in some_events()] * 2
@@ -91,8 +94,27 @@ def test_events_arrive_once_the_web_answers_again(make_web) -> None:  # type: ig
 def test_a_refusal_is_not_repeated(make_web) -> None:  # type: ignore[no-untyped-def]
     web = make_web(401)
     with pytest.raises(RefusedError, match="401"):
-        Sender(web.url).send(some_events(), "cb_key")
+        Sender(Web(web.url)).send(some_events(), "cb_key")
     assert web.taken == []
+
+
+def test_a_part_of_the_stream_asks_first_and_goes_where_it_is_sent() -> None:
+    rows = TRAFFIC.live_hour(TRAFFIC.spec.end_hour)
+    events = [event for events in rows.values() for event in events]
+    asking = [event for event in events if asking_first(event)]
+    assert 0.15 < len(asking) / len(events) < 0.35
+    assert not any(event.tags or event.status for event in asking)
+    ask = ask_of(asking[0])
+    assert (ask.request_id, ask.reserve) == (asking[0].id, True)
+    assert 0 < ask.output_tokens < ask.max_output_tokens
+    cached = next(event for event in asking if event.usage.cache_write_tokens)
+    sent = moved(cached, Answer("d-1", "local/qwen3-32b", 7))
+    assert (sent.provider, sent.model, sent.decision_id) == ("local", "qwen3-32b", "d-1")
+    assert (sent.id, sent.policy_version) == (cached.id, "7")
+    assert (sent.usage.input_tokens, sent.usage.cache_write_tokens) == (
+        cached.usage.input_tokens,
+        0,
+    )
 
 
 def collect(schedule: Schedule, moment: datetime) -> list[str]:
