@@ -235,6 +235,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 300.0,
         "options": {"expires": 300},
     },
+    "continue-waiting-simulations": {
+        "task": "apps.routing.tasks.continue_waiting_simulations",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
     # Each tenant once its local day is over.
     "look-for-savings": {
         "task": "apps.routing.tasks.look_for_savings",

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from apps.budgets.core.periods import Calendar
+from apps.budgets.core.periods import Calendar, Period
 from apps.budgets.selectors import BudgetStanding, read_standings
 from apps.insights.forecasts import next_month, read_forecast
 from apps.pricing.core.rating import RateCard
@@ -31,6 +31,7 @@ UNITS_PER_USD: Final = 1e24
 SIZE: Final = 10_000
 # A department that nothing is forecast for still sends a request now and then.
 LEAST_PER_HOUR: Final = 0.05
+SHORT: Final = ("day", "week")
 # A day's requests by the hour are believed as if so many had been spread evenly.
 EVEN_REQUESTS: Final = 50.0
 
@@ -187,7 +188,6 @@ def read_means(now: datetime, codes: Sequence[str], share: Mapping[str, float]) 
     only tells are kept alike; what is refused at the end is another question."""
     tenant = get_tenant()
     month = Calendar("month", tenant.zone).at(now)
-    month_end = month.end if month else now
     families = _families(codes)
     total, left = {"": NO_LIMIT_USD}, {"": NO_LIMIT_USD}
     day_total = day_left = NO_LIMIT_USD
@@ -201,13 +201,11 @@ def read_means(now: datetime, codes: Sequence[str], share: Mapping[str, float]) 
             continue
         if standing.terms.is_cap:
             refusing |= members
-        amount, rest = _of_month(standing, now, month_end)
-        if standing.terms.calendar.kind == "day":
-            if not standing.scope.get("department"):
-                day_total, day_left = min(day_total, amount), min(day_left, rest)
+        if standing.terms.calendar.kind == "day" and not standing.scope.get("department"):
+            day_total = min(day_total, float(standing.amount))
+            day_left = min(day_left, max(0.0, float(standing.left)))
             continue
-        if standing.terms.calendar.kind == "week":
-            continue
+        amount, rest = _of_month(standing, now, month)
         if not standing.scope.get("department"):
             total[""], left[""] = min(total[""], amount), min(left[""], rest)
             continue
@@ -255,13 +253,20 @@ def _members(
     return families.get(department) or None
 
 
-def _of_month(standing: BudgetStanding, now: datetime, month_end: datetime) -> tuple[float, float]:
-    """(amount, left) in USD; of a longer period, its part until the month ends."""
+def _of_month(standing: BudgetStanding, now: datetime, month: Period | None) -> tuple[float, float]:
+    """(amount, left) in USD: of a longer period its part until the month ends, of days and weeks
+    what they come to in it, the running one with what is left of it."""
     amount, left = float(standing.amount), max(0.0, float(standing.left))
     period = standing.period
-    if period.end <= month_end:
+    if month is None:
         return amount, left
-    part = (month_end - now) / (period.end - now)
+    if standing.terms.calendar.kind in SHORT:
+        each = period.end - period.start
+        to_come = max(timedelta(0), month.end - period.end) / each
+        return amount * ((month.end - month.start) / each), left + amount * to_come
+    if period.end <= month.end:
+        return amount, left
+    part = (month.end - now) / (period.end - now)
     return left * part, left * part
 
 

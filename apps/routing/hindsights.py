@@ -1,20 +1,24 @@
 """Hindsight of closed days and months: made once a day, kept, read by pages and the API."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 from apps.pricing.core.local_time import add_months, day_start
+from apps.routing.core.building import Money
 from apps.routing.core.hindsight_days import look_back
 from apps.routing.core.value_model import ValueModel
+from apps.routing.facts import UNASSIGNED
 from apps.routing.opportunities import money
 from apps.routing.replay_models import Hindsight
 from apps.routing.selectors import read_value_model
-from apps.routing.traffic import read_window
+from apps.routing.traffic import Window, read_window
+from apps.routing.what_if_facts import standing_money
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import get_tenant
+from apps.usage.selectors import SpendQuery, read_spend
 
 DAYS_BACK: Final = 14
 MOST_A_RUN: Final = 15
@@ -77,7 +81,11 @@ def _look_back(tenant_id: int, period: str, first: date, now: datetime) -> int:
         window = read_window(start_at, end_at, model=model, limit=limit)
         if not len(window.traffic):
             return 0
-        found = look_back(window.traffic, local_places=_places(model, window.traffic.labels))
+        found = look_back(
+            window.traffic,
+            local_places=_places(model, window.traffic.labels),
+            money=_money(window, period, first, now),
+        )
         Hindsight.objects.update_or_create(
             tenant_id=tenant_id,
             period=period,
@@ -93,6 +101,22 @@ def _look_back(tenant_id: int, period: str, first: date, now: datetime) -> int:
             },
         )
     return 1
+
+
+def _money(window: Window, period: str, first: date, now: datetime) -> Money:
+    """The budgets that stand; of departments on a day what was left of the month when it began."""
+    money = standing_money(window, now=now)
+    if period == "month" or first.day == 1:
+        return money
+    month = day_start(first.replace(day=1), get_tenant().zone)
+    rows = read_spend(
+        SpendQuery(month, window.start, ("department",), filters={"kind": ("cloud",)})
+    ).rows
+    before = {row.labels["department"] or UNASSIGNED: float(row.cost_usd) for row in rows}
+    left = {
+        code: max(0.0, usd - before.get(code, 0.0)) for code, usd in money.department_usd.items()
+    }
+    return replace(money, department_usd=left)
 
 
 def _places(model: ValueModel, labels: Any) -> float:

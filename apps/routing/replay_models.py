@@ -22,6 +22,8 @@ class Simulation(TenantModel):
     asked = models.JSONField()
     state = models.CharField(max_length=10, default="queued")
     progress = models.PositiveSmallIntegerField(default=0)
+    # How often a worker began it.
+    starts = models.PositiveSmallIntegerField(default=0)
     result = models.JSONField(null=True)
     error = models.CharField(max_length=500, blank=True)
     actor = models.CharField(max_length=200)

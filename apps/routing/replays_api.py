@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from django.db import transaction
 from django.utils import timezone
@@ -57,24 +57,44 @@ class NewBackendIn(Schema):
     usd_out_per_mtok: Number
 
 
+ASKED: Final = (
+    "policy", "backend", "tiers", "prices", "month_usd", "day_usd", "department_usd", "budgets",
+    "local_factor",
+)  # fmt: skip
+Policy = Literal[
+    "as_happened",
+    "as_stored",
+    "live",
+    "cheapest",
+    "best",
+    "all_to",
+    "tier_map",
+    "moves",
+    "thresholds",
+]
+
+
 class SimulationIn(Schema):
-    """Replay [from, to) another way. `prices` are factors by backend, `month_usd` a cap on cloud
-    spend per 30 days, `local_factor` how many times today's local places there are."""
+    """Replay [from, to) another way. `prices` are factors by backend. `month_usd` caps cloud spend
+    per 30 days, `day_usd` per local day, `department_usd` per 30 days by department code; with
+    `budgets` those that stand hold where these say nothing. `local_factor` is how many times
+    today's local places there are."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     name: Name
     start: Annotated[AwareDatetime, Field(alias="from")]
     to: AwareDatetime
-    policy: Literal[
-        "as_happened", "live", "cheapest", "best", "all_to", "tier_map", "moves", "thresholds"
-    ] = "as_happened"
+    policy: Policy = "as_happened"
     backend: Name | None = None
     tiers: Annotated[dict[Name, Name], Field(max_length=10)] = {}
     moves: Annotated[list[MoveIn], Field(max_length=100)] = []
     prices: Annotated[dict[Name, Number], Field(max_length=100)] = {}
     new_backend: NewBackendIn | None = None
     month_usd: Number | None = None
+    day_usd: Number | None = None
+    department_usd: Annotated[dict[Name, Number], Field(max_length=100)] = {}
+    budgets: bool = False
     local_factor: Annotated[float, Field(ge=0, le=1000)] | None = None
 
 
@@ -182,7 +202,7 @@ class HindsightsOut(Schema):
 def post_simulation(request: ApiRequest, body: SimulationIn) -> tuple[int, dict[str, Any]]:
     """Ask for a replay; it runs in the background. GET it until its state is done or failed."""
     asked = body.model_dump(
-        include={"policy", "backend", "tiers", "prices", "month_usd", "local_factor"},
+        include=set(ASKED),
         exclude_none=True,
     )
     asked["moves"] = [move.model_dump(by_alias=True, exclude_none=True) for move in body.moves]

@@ -1,7 +1,8 @@
 """Simulations: asked for, run in the background, kept to be compared.
 
 A run reads in one transaction and tells its progress in others, so that a page sees it move. One
-that was killed runs again: it writes nothing but its own row.
+worker at a time has it; a run that was killed is found by the beat and runs again: it writes
+nothing but its own row.
 """
 
 import logging
@@ -10,12 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from apps.routing.core.what_if import Setting, run
+from django.db import connection
+from django.db.models import F, Q, QuerySet
+
+from apps.routing.core.what_if import run
 from apps.routing.core.what_if_asked import WhatIfError, read_asked
 from apps.routing.errors import InvalidRoutingInput
 from apps.routing.replay_models import Simulation
 from apps.routing.selectors import read_value_model
 from apps.routing.traffic import LONGEST, Window, read_window
+from apps.routing.what_if_facts import read_setting
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.services import record_audit
 
@@ -26,8 +31,10 @@ MAX_NAME: Final = 200
 MAX_LISTED: Final = 100
 MAX_ERROR: Final = 500
 SAMPLE: Final = 12_000
-# A run that says nothing for so long was killed.
-SILENT: Final = timedelta(minutes=20)
+# A run that says nothing for so long was killed, and a task that nobody took by then was lost.
+SILENT: Final = timedelta(minutes=10)
+TAKEN_UP: Final = timedelta(minutes=1)
+MAX_STARTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +79,7 @@ def ask_simulation(
         read_asked(asked)
     except WhatIfError as error:
         raise InvalidRoutingInput(str(error), field=error.field) from error
-    waiting = Simulation.objects.filter(
-        state__in=["queued", "running"], created_at__gt=now - SILENT
-    )
+    waiting = Simulation.objects.filter(state__in=["queued", "running"])
     if waiting.count() >= MAX_WAITING:
         raise InvalidRoutingInput(
             f"{MAX_WAITING} simulations wait already; ask again when one is done", field="name"
@@ -98,14 +103,12 @@ def ask_simulation(
 
 
 def run_simulation(tenant_id: int, simulation_id: int, *, now: datetime) -> None:
-    """Run what was asked. Nothing happens when it is done or failed already."""
-    with tenant_scope(tenant_id):
-        row = Simulation.objects.filter(pk=simulation_id).first()
-    if row is None or row.state in ("done", "failed"):
+    """Run what was asked. Nothing happens when it is done, failed or being run already."""
+    asked = _claimed(tenant_id, simulation_id, now)
+    if asked is None:
         return
-    _note(tenant_id, simulation_id, state="running", progress=5, started_at=now)
     try:
-        result = _replay(tenant_id, simulation_id, row.asked)
+        result = _replay(tenant_id, simulation_id, asked, now)
     except WhatIfError as error:
         _note(
             tenant_id, simulation_id, state="failed", error=str(error)[:MAX_ERROR], finished_at=now
@@ -118,17 +121,59 @@ def run_simulation(tenant_id: int, simulation_id: int, *, now: datetime) -> None
         _note(tenant_id, simulation_id, state="done", progress=100, result=result, finished_at=now)
 
 
-def _replay(tenant_id: int, simulation_id: int, asked: Mapping[str, Any]) -> dict[str, Any]:
+def continue_simulations(tenant_id: int, *, now: datetime) -> int:
+    """Run a tenant's replays whose worker died, or whose task was lost; returns how many. One that
+    was begun MAX_STARTS times in vain is given up."""
+    with tenant_scope(tenant_id):
+        left = list(_left_behind(now).order_by("id").values_list("id", "starts")[:MAX_WAITING])
+    for simulation_id, starts in left:
+        if starts >= MAX_STARTS:
+            told = f"it was begun {starts} times and never ended; a shorter window may do"
+            _note(tenant_id, simulation_id, state="failed", error=told, finished_at=now)
+        else:
+            run_simulation(tenant_id, simulation_id, now=now)
+    return len(left)
+
+
+def list_tenants_with_waiting_simulation() -> list[int]:
+    """Tenants with a replay that is queued or runs. Needs no scope."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM tenants_with_waiting_simulation()")
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _left_behind(now: datetime) -> QuerySet[Simulation]:
+    """Asked for a while ago and not begun, or begun and silent."""
+    return Simulation.objects.filter(
+        Q(state="queued", created_at__lt=now - TAKEN_UP)
+        | Q(state="running", started_at__lt=now - SILENT)
+    )
+
+
+def _claimed(tenant_id: int, simulation_id: int, now: datetime) -> Mapping[str, Any] | None:
+    """What was asked, for the one worker that gets to run it: the others' updates find nothing."""
+    is_free = Q(state="queued") | Q(state="running", started_at__lt=now - SILENT)
+    with tenant_scope(tenant_id):
+        claimed = Simulation.objects.filter(is_free, pk=simulation_id).update(
+            state="running", progress=5, started_at=now, starts=F("starts") + 1
+        )
+        row = Simulation.objects.filter(pk=simulation_id).first() if claimed else None
+    return row.asked if row else None
+
+
+def _replay(
+    tenant_id: int, simulation_id: int, asked: Mapping[str, Any], now: datetime
+) -> dict[str, Any]:
     start, end = (datetime.fromisoformat(asked[name]) for name in ("from", "to"))
+    wanted = read_asked(asked)
     with tenant_scope(tenant_id):
         model = read_value_model(end)
         window = read_window(start, end, model=model, limit=SAMPLE)
+        if not len(window.traffic):
+            raise WhatIfError("from", "the window holds no request that anybody prices")
+        setting = read_setting(wanted, window, now=now)
     _note(tenant_id, simulation_id, progress=60)
-    if not len(window.traffic):
-        raise WhatIfError("from", "the window holds no request that anybody prices")
-    setting = Setting(window.months, model.local_requests_per_hour, model.refusal_multiplier)
-    found = run(window.traffic, read_asked(asked), setting)
-    return found | _about(window, model.version)
+    return run(window.traffic, wanted, setting) | _about(window, model.version)
 
 
 def _about(window: Window, value_model: int) -> dict[str, Any]:

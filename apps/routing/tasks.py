@@ -13,7 +13,11 @@ from apps.routing.opportunities import is_due, recompute
 from apps.routing.opportunity_actions import measure_accepted
 from apps.routing.planning import pace_policy
 from apps.routing.selectors import list_tenants_with_routing
-from apps.routing.simulations import run_simulation
+from apps.routing.simulations import (
+    continue_simulations,
+    list_tenants_with_waiting_simulation,
+    run_simulation,
+)
 from apps.usage.selectors import list_tenants_with_usage_since
 
 logger = logging.getLogger(__name__)
@@ -49,6 +53,13 @@ def forget_routing_decisions() -> None:
 def simulate_window(tenant_id: int, simulation_id: int) -> None:
     """Run one simulation that was asked for."""
     run_simulation(tenant_id, simulation_id, now=timezone.now())
+
+
+@shared_task
+def continue_waiting_simulations() -> None:
+    """Run the replays that a dead worker left behind."""
+    for tenant_id in list_tenants_with_waiting_simulation():
+        continue_simulations(tenant_id, now=timezone.now())
 
 
 @shared_task

@@ -21,9 +21,10 @@ from apps.routing.selectors import (
     read_policy_status,
 )
 from apps.routing.services import add_override, begin_shadow, set_value_model
+from apps.routing.simulations import ask_simulation, get_simulation, run_simulation
 from apps.tenants.scoping import tenant_scope
 from tests.conftest import Key
-from tests.routing.stories import LARGE, LOCAL, MINI, Story
+from tests.routing.stories import HOUR, LARGE, LOCAL, MINI, Story
 
 
 @pytest.fixture
@@ -278,3 +279,54 @@ def test_outcomes_teach_quality_and_no_floor(story: Story) -> None:
     assert after.table_quality == before.table_quality
     assert after.floors == before.floors
     assert story.decide().backend == LOCAL
+
+
+def test_budgets_of_weeks_and_of_a_departments_days_are_planned_with(story: Story) -> None:
+    free = story.plan()
+    assert free.month_price == pytest.approx(0, abs=0.02)
+    # Its chats come to 0.17 USD a day where they are advised to run.
+    weekly = story.budget("0.10", "week")
+    priced = story.plan()
+    assert priced.month_price > 0.5
+    story.amount(weekly, "500")
+    story.budget("0.01", "day", department="support")
+    relaxed = story.plan()
+    assert relaxed.month_price < priced.month_price
+    assert relaxed.departments["support"].price > 0.5
+
+
+def test_a_window_is_replayed_by_the_policies_and_overrides_that_stood(story: Story) -> None:
+    tenant_id = story.key.tenant_id
+    story.budget("500")
+    story.plan()
+    began = story.now
+    with tenant_scope(tenant_id):
+        add_override(
+            "ban",
+            MINI,
+            starts_at=began + HOUR,
+            ends_at=began + 2 * HOUR,
+            actor="ada",
+            reason="an outage",
+            now=began,
+        )
+    story.now = began + 3 * HOUR
+    for hour in range(3):
+        at = began + hour * HOUR
+        story.use(story.event(at + timedelta(minutes=5 + n), LARGE) for n in range(20))
+    body = {"name": "as it stood", "policy": "as_stored", "budgets": True}
+    with tenant_scope(tenant_id):
+        number = ask_simulation(
+            body, start=began - HOUR, end=story.now, name="x", actor="ada", now=story.now
+        )
+    run_simulation(tenant_id, number, now=story.now)
+    with tenant_scope(tenant_id):
+        found = get_simulation(number)
+    assert found is not None
+    assert found.result, found.error
+    would = {row["name"]: row["would_requests"] for row in found.result["backends"]}
+    ran = {row["name"]: row["happened_requests"] for row in found.result["backends"]}
+    # An hour before the first policy: as it ran. Then as it advised, but for the hour of the ban.
+    assert (ran[LARGE], ran[MINI]) == (60 + 3, 2)
+    assert would[MINI] == pytest.approx(2 + 40, abs=2)
+    assert would[LARGE] + would[LOCAL] == pytest.approx(3 + 3 + 20, abs=2)

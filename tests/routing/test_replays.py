@@ -7,11 +7,17 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from apps.budgets.services import BudgetTermsInput, create_budget
 from apps.pricing.agreements import add_discount
 from apps.routing.opportunities import recompute
 from apps.routing.opportunity_actions import measure_accepted
+from apps.routing.replay_models import Simulation
 from apps.routing.selectors import list_overrides
-from apps.routing.simulations import run_simulation
+from apps.routing.simulations import (
+    continue_simulations,
+    list_tenants_with_waiting_simulation,
+    run_simulation,
+)
 from apps.tenants.scoping import tenant_scope
 from tests.conftest import Key, MakeTenant, make_key
 from tests.insights.spend_history import OPUS, request_at, spend
@@ -93,6 +99,56 @@ def test_other_prices_backends_and_budgets_change_what_they_say(api: Api) -> Non
     live = api.replayed(policy="live", month_usd=100)
     assert live["would"]["cost_usd"] <= 100 * live["days"] / 30 * 1.001
     assert live["gained_usd"][0] > 0
+
+
+def test_caps_of_days_and_departments_hold_in_a_replay(api: Api) -> None:
+    """200 hours of 0.60 USD of opus: some 14 USD a day."""
+    capped = api.replayed(day_usd=5)
+    assert 30 < capped["would"]["cost_usd"] <= 5 * 10
+    assert capped["would"]["refused"] > 0
+    poor = api.replayed(policy="live", department_usd={"support": 30})
+    assert poor["would"]["cost_usd"] <= 30 * poor["days"] / 30 * 1.001
+    with tenant_scope(api.tenant_id):
+        create_budget(
+            BudgetTermsInput(
+                scope={"department": "support"},
+                period="day",
+                unit="usd",
+                amount=Decimal(2),
+                on_limit="refuse",
+                name="a day",
+            ),
+            actor="test",
+            now=NOW,
+        )
+    held = api.replayed(budgets=True)
+    assert held["would"]["cost_usd"] <= 2 * 31 * held["days"] / 30
+    assert held["would"]["cost_usd"] < capped["would"]["cost_usd"]
+    body = {"name": "x", "from": (NOW - timedelta(days=5)).isoformat(), "to": NOW.isoformat()}
+    unknown = api.post("simulations", body | {"department_usd": {"nobody": 1}}).json()
+    run_simulation(api.tenant_id, unknown["id"], now=NOW)
+    assert "nobody" in api.get(f"simulations/{unknown['id']}").json()["error"]
+
+
+def test_what_a_dead_worker_left_behind_is_run_once_and_given_up_at_last(api: Api) -> None:
+    window = {"name": "try", "from": (NOW - timedelta(days=2)).isoformat(), "to": NOW.isoformat()}
+    queued, killed, mad = (api.post("simulations", window).json()["id"] for _ in range(3))
+    with tenant_scope(api.tenant_id):
+        now = datetime.now(UTC)
+        rows = Simulation.objects
+        rows.filter(pk=killed).update(state="running", started_at=now, starts=1)
+        rows.filter(pk=mad).update(state="running", started_at=now, starts=3)
+    assert api.tenant_id in list_tenants_with_waiting_simulation()
+    # Both may still be at it, and the first may yet be taken by who was told.
+    assert continue_simulations(api.tenant_id, now=now) == 0
+    run_simulation(api.tenant_id, killed, now=now)
+    assert api.get(f"simulations/{killed}").json()["state"] == "running"
+    assert continue_simulations(api.tenant_id, now=now + timedelta(minutes=2)) == 1
+    assert api.get(f"simulations/{queued}").json()["state"] == "done"
+    assert continue_simulations(api.tenant_id, now=now + timedelta(minutes=11)) == 2
+    assert api.get(f"simulations/{killed}").json()["state"] == "done"
+    assert "begun 3 times" in api.get(f"simulations/{mad}").json()["error"]
+    assert api.tenant_id not in list_tenants_with_waiting_simulation()
 
 
 def test_what_cannot_be_asked_is_refused_by_field(api: Api) -> None:

@@ -29,7 +29,8 @@ class Month:
     day: Ints
     hour: Ints
     month_usd: float
-    day_usd: float
+    # One for all days, or one for each.
+    day_usd: float | Floats
     department_usd: Floats
     local_requests_per_hour: float
 
@@ -75,7 +76,7 @@ class _Dual:
         self.days = int(month.day.max()) + 1
         self.size = 1 + self.departments + self.days
         self.caps = np.concatenate(
-            [[month.month_usd], month.department_usd, np.full(self.days, month.day_usd)]
+            [[month.month_usd], month.department_usd, np.broadcast_to(month.day_usd, self.days)]
         )
         # Requests of one hour stand together, so that its best local places are a slice.
         order = np.argsort(month.hour, kind="stable")

@@ -1,7 +1,8 @@
 """A closed stretch in hindsight: what was done, beside the most that its money could have done.
 
-The bound is hindsight.py's, with the stretch's own cloud spend as its cap and a request standing
-for its weight. Where a request ran it counts as allowed: what was done is never above the bound.
+The bound is hindsight.py's, with the stretch's own cloud spend as its cap, the caps of days and
+departments beside it, and a request standing for its weight. Where a request ran it counts as
+allowed, and a cap that was passed as what was spent: what was done is never above the bound.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from apps.routing.core.building import NO_LIMIT_USD
+from apps.routing.core.building import NO_LIMIT_USD, Money
 from apps.routing.core.hindsight import Month, bound
 from apps.routing.core.traffic import Bools, Floats, Ints, Traffic
 
@@ -41,8 +42,11 @@ class Looking:
     causes: tuple[Cause, ...]
 
 
-def look_back(traffic: Traffic, *, local_places: float) -> Looking:
-    """Of a window without requests: nothing."""
+def look_back(
+    traffic: Traffic, *, local_places: float, money: Money | None = None, offset_s: float = 0.0
+) -> Looking:
+    """`money`: the caps of days, and of departments over the whole stretch; `offset_s` from the
+    local midnight before it. Of a window without requests: nothing."""
     t = traffic
     if not len(t):
         return Looking(0.0, 0.0, 0.0, 0.0, ())
@@ -56,27 +60,31 @@ def look_back(traffic: Traffic, *, local_places: float) -> Looking:
     local_gain = np.full(len(t), -np.inf) if best_local is None else gain[t.rows, best_local]
     cloud = np.flatnonzero(~local)
     paid = ~local[t.actual]
-    spent_cloud = float((spend[t.rows, t.actual] * paid).sum())
+    spent = spend[t.rows, t.actual] * paid
+    day = ((t.ts_s + offset_s) // DAY_S).astype(np.int64)
+    caps = money or Money(NO_LIMIT_USD, NO_LIMIT_USD, {})
+    named = [caps.department_usd.get(name or "-", NO_LIMIT_USD) for name in t.labels.departments]
     month = Month(
         value=np.column_stack([local_gain, gain[:, cloud]]),
         spend=np.column_stack([np.zeros(len(t)), spend[:, cloud]]),
         refused=refused,
-        department=np.zeros(len(t), dtype=np.int64),
-        day=np.zeros(len(t), dtype=np.int64),
+        department=t.department,
+        day=day,
         hour=(t.ts_s // HOUR_S).astype(np.int64),
-        month_usd=spent_cloud,
-        day_usd=NO_LIMIT_USD,
-        department_usd=np.array([NO_LIMIT_USD]),
+        month_usd=float(spent.sum()),
+        day_usd=np.maximum(np.bincount(day, spent), caps.day_usd),
+        department_usd=np.maximum(np.bincount(t.department, spent, len(named)), named),
         local_requests_per_hour=_places(t, local, local_places),
     )
     found = bound(month)
     done = float(gain[t.rows, t.actual].sum())
+    price = found.month_price + found.department_prices[t.department] + found.day_prices[day]
     return Looking(
         requests=float(t.weight.sum()),
         spent_usd=float(spend[t.rows, t.actual].sum()),
         done_usd=done,
         bound_usd=max(found.bound_usd, done),
-        causes=_causes(t, gain, spend * ~local, found.month_price, max(found.bound_usd - done, 0)),
+        causes=_causes(t, gain - price[:, None] * spend * ~local, max(found.bound_usd - done, 0.0)),
     )
 
 
@@ -88,12 +96,9 @@ def _places(t: Traffic, local: Bools, places: float) -> float:
     return max(places / each, float(used.max(initial=0.0)))
 
 
-def _causes(
-    t: Traffic, gain: Floats, spend: Floats, price: float, left_usd: float
-) -> tuple[Cause, ...]:
+def _causes(t: Traffic, scores: Floats, left_usd: float) -> tuple[Cause, ...]:
     """The gap by task and backend: each request's best priced score less that of where it ran,
     scaled so that all of them add up to what was left."""
-    scores = gain - price * spend
     better: Ints = scores.argmax(axis=1)
     lost = scores[t.rows, better] - scores[t.rows, t.actual]
     total = float(lost.sum())

@@ -14,7 +14,7 @@ import numpy as np
 from apps.routing.core.catalog import Catalog
 from apps.routing.core.pacer import MAX_PRICE, price_factor
 from apps.routing.core.planner import Prices
-from apps.routing.core.policy import Policy
+from apps.routing.core.policy import Policy, local_state_of
 from apps.routing.core.rule import Request, Room
 from apps.routing.core.steering import HOUR_S, KEPT_AT_MOST, VALID_S, Plan, Steering
 from apps.routing.core.weights import with_weights
@@ -277,6 +277,7 @@ def _published(policy: Policy, standing: Standing, at: Moment, room: Room) -> Po
         month_left_usd=room.month_usd,
         day_left_usd=room.day_usd,
         local_requests_left=room.local_requests,
+        local_state=local_state_of(room.local_requests),
         reserve_usd=_at_most(kept.month * share, room.month_usd),
         top_reserve_usd=_at_most(kept.top_month * share, room.month_usd),
         day_reserve_usd=_at_most(kept.day * day_share, room.day_usd),

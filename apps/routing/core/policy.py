@@ -76,6 +76,8 @@ class Policy:
     month_price: float = 0.0
     day_price: float = 0.0
     local_price: float = 0.0
+    # "full": no place is left in the hour, and local backends are left out whatever a place costs.
+    local_state: str = "ok"
     reserve_usd: float = 0.0
     top_reserve_usd: float = 0.0
     day_reserve_usd: float = 0.0
@@ -89,6 +91,11 @@ class Policy:
         """Whether the table's quality meets the tier's floor for the task. Hard."""
         floor = self.floors[tier][self.tasks.index(task)]
         return self.table_quality[task][backend] >= floor
+
+
+def local_state_of(requests_left: float) -> str:
+    """Of the places that are left in the hour."""
+    return "full" if requests_left < 1 else "ok"
 
 
 def to_json(policy: Policy) -> str:

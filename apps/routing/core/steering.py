@@ -24,7 +24,13 @@ from apps.routing.core.planner import (
     smooth_prices,
     stretches,
 )
-from apps.routing.core.policy import Policy, PolicyBackend, PolicyDepartment, Quality
+from apps.routing.core.policy import (
+    Policy,
+    PolicyBackend,
+    PolicyDepartment,
+    Quality,
+    local_state_of,
+)
 from apps.routing.core.reserve import Reserves, reserves
 from apps.routing.core.rule import Request, Room, Rule
 from apps.routing.core.sampling import Mix, refusal_worth, take_sample
@@ -334,6 +340,7 @@ class Steering:
             month_left_usd=room.month_usd,
             day_left_usd=room.day_usd,
             local_requests_left=room.local_requests,
+            local_state=local_state_of(room.local_requests),
             reserve_usd=_kept(kept.month_usd * share, room.month_usd),
             top_reserve_usd=_kept(kept.top_month_usd * share, room.month_usd),
             day_reserve_usd=_kept(kept.day_usd * day_share, room.day_usd),

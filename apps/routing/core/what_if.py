@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from apps.routing.core.building import NO_LIMIT_USD
+from apps.routing.core.building import Money
 from apps.routing.core.catalog import Backend, Catalog
 from apps.routing.core.changes import HOUR_S, moved_choice
 from apps.routing.core.rule import Request
@@ -20,7 +20,9 @@ from apps.routing.core.simulation import Outcome, Steered, simulate
 from apps.routing.core.steering import Steering
 from apps.routing.core.traffic import REFUSED, Bools, Ints, Traffic
 from apps.routing.core.what_if_asked import Asked, NewBackend, WhatIfError
+from apps.routing.core.what_if_money import Purse, money_of
 from apps.routing.core.what_if_result import describe
+from apps.routing.core.what_if_stored import Stored, stored_choice
 
 SEED: Final = 7
 # A sample has a few requests an hour: more plans than these would say nothing new.
@@ -32,12 +34,14 @@ USD_PER_MTOK: Final = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What held in the window: local places an hour by backend, and the whole catalogue's terms
-    for the live policy; `months` of 30 days."""
+    """What held in the window: `months` of 30 days, local places an hour by backend, the seconds
+    from the local midnight before it; the budgets that stand and what was stored, where asked."""
 
     months: float
     local_places: Mapping[str, float]
-    reject: float
+    offset_s: float = 0.0
+    money: Money | None = None
+    stored: Stored | None = None
 
 
 def run(traffic: Traffic, asked: Asked, setting: Setting) -> dict[str, Any]:
@@ -47,11 +51,19 @@ def run(traffic: Traffic, asked: Asked, setting: Setting) -> dict[str, Any]:
         raise WhatIfError("backend", f"{unknown[0]!r} is no priced backend of the window")
     after = _with_prices(_with_backend(traffic, asked.new_backend), asked.prices or {})
     places = {name: n * asked.local_factor for name, n in setting.local_places.items()}
-    budget = NO_LIMIT_USD if asked.month_usd is None else asked.month_usd * setting.months
+    missing = sorted(set(asked.department_usd or {}) - set(traffic.labels.departments))
+    if missing:
+        raise WhatIfError("department_usd", f"{missing[0]!r} spent nothing in the window")
+    money = money_of(
+        setting.money if asked.budgets else None,
+        month_usd=asked.month_usd,
+        day_usd=asked.day_usd,
+        department_usd=asked.department_usd,
+    )
     if asked.policy == "live":
-        choice = _steered(after, places, budget)
+        choice = _steered(after, places, money, setting)
     else:
-        choice = _Replay(after, asked, places, budget).run()
+        choice = _Replay(after, asked, places, money, setting).run()
     return describe(traffic, after, choice)
 
 
@@ -95,9 +107,15 @@ class _Replay:
     """One pass over the requests, in the order of time, under a budget and local places."""
 
     def __init__(
-        self, traffic: Traffic, asked: Asked, places: Mapping[str, float], budget_usd: float
+        self,
+        traffic: Traffic,
+        asked: Asked,
+        places: Mapping[str, float],
+        money: Money,
+        setting: Setting,
     ) -> None:
-        self.traffic, self.asked, self.budget_usd = traffic, asked, budget_usd
+        self.traffic, self.asked, self.setting = traffic, asked, setting
+        self.purse = Purse.of(money, traffic.labels.departments, setting.months)
         self.local = np.array(traffic.labels.is_local)
         self.eligible, self.quality = traffic.eligible, traffic.quality()
         self.places = [places.get(name, np.inf) for name in traffic.labels.backends]
@@ -110,7 +128,7 @@ class _Replay:
         cost, cloud = t.cost, ~self.local
         order = np.argsort(np.where(t.eligible, cost, np.inf), axis=1)
         eligible = self.eligible
-        hour, left = -1, self.budget_usd
+        hour, purse = -1, self.purse
         room = list(self.places)
         choice = np.full(len(t), REFUSED, dtype=np.int64)
         hours = (t.ts_s // HOUR_S).astype(int)
@@ -118,16 +136,21 @@ class _Replay:
         for n in range(len(t)):
             if hours[n] != hour:
                 hour, room = int(hours[n]), list(self.places)
-            weight = float(t.weight[n])
-            wanted = self._by_use(n, left) if is_map else int(first[n])
+            purse.turn_to(float(t.ts_s[n]) + self.setting.offset_s)
+            weight, department = float(t.weight[n]), int(t.department[n])
+            wanted = self._by_use(n) if is_map else int(first[n])
+            if wanted == REFUSED:
+                continue
             for b in (wanted, *order[n].tolist()):
-                if b < 0 or (b != first[n] and not eligible[n, b]):
+                if b != first[n] and not eligible[n, b]:
                     continue
                 usd = weight * float(cost[n, b])
-                if (cloud[b] and usd > left) or (self.local[b] and room[b] < weight):
+                if (cloud[b] and not purse.fits(department, usd)) or (
+                    self.local[b] and room[b] < weight
+                ):
                     continue
                 if cloud[b]:
-                    left -= usd
+                    purse.take(department, usd)
                 else:
                     room[b] -= weight
                 choice[n] = b
@@ -140,6 +163,7 @@ class _Replay:
         cheapest = np.where(eligible, t.cost, np.inf).argmin(axis=1)
         policies: dict[str, Callable[[], Ints]] = {
             "as_happened": lambda: t.actual,
+            "as_stored": self._as_stored,
             "cheapest": lambda: cheapest,
             "best": self._best,
             "thresholds": self._best,
@@ -148,7 +172,17 @@ class _Replay:
             "moves": lambda: moved_choice(t, asked.moves),
         }
         wanted = policies[asked.policy]()
+        if asked.policy == "as_stored":
+            return wanted
         return np.where(eligible.any(axis=1) | (wanted == t.actual), wanted, REFUSED)
+
+    def _as_stored(self) -> Ints:
+        stored = self.setting.stored
+        if stored is None or not stored.policies:
+            raise WhatIfError(
+                "policy", "no policy stood in that window; ask for live, which plans anew"
+            )
+        return stored_choice(self.traffic, stored)
 
     def _best(self) -> Ints:
         t = self.traffic
@@ -170,10 +204,10 @@ class _Replay:
                 choice = np.where(chosen, self._where(there, choice), choice)
         return choice
 
-    def _by_use(self, n: int, left: float) -> int:
+    def _by_use(self, n: int) -> int:
         """The best backend until 80% is spent, the cheapest cloud one until 95%, then local."""
         t = self.traffic
-        used = 1.0 - left / self.budget_usd
+        used = self.purse.used_share
         may: Bools = self.eligible[n]
         if used >= STOP_AT:
             may = may & self.local
@@ -185,10 +219,10 @@ class _Replay:
         return int(np.where(may, self.quality[n], -np.inf).argmax())
 
 
-def _steered(traffic: Traffic, places: Mapping[str, float], budget_usd: float) -> Ints:
+def _steered(traffic: Traffic, places: Mapping[str, float], money: Money, setting: Setting) -> Ints:
     """The live rule with its planner and pacer over the window, in the sample's own units: money,
     places and forecast are those of one in so many requests."""
-    catalog, times, requests = _as_catalog(traffic, places, budget_usd)
+    catalog, times, requests = _as_catalog(traffic, places, money, setting)
     names = {name: n for n, name in enumerate(traffic.labels.backends)}
     level = traffic.worth.level
 
@@ -206,14 +240,17 @@ def _steered(traffic: Traffic, places: Mapping[str, float], budget_usd: float) -
 
 
 def _as_catalog(
-    t: Traffic, places: Mapping[str, float], budget_usd: float
+    t: Traffic, places: Mapping[str, float], money: Money, setting: Setting
 ) -> tuple[Catalog, list[float], list[Request]]:
     labels, worth = t.labels, t.worth
+    # From a local midnight: days are the tenant's own.
+    times = t.ts_s + setting.offset_s
+    purse = Purse.of(money, labels.departments, setting.months)
     each = max(float(t.weight.mean()), 1e-9)
     order = sorted(range(len(labels.backends)), key=lambda b: not labels.is_local[b])
-    hours = int(t.ts_s.max() // HOUR_S) + 1
+    hours = int(times.max() // HOUR_S) + 1
     counts = np.zeros((max(24, -(-hours // 24) * 24), len(labels.departments)))
-    np.add.at(counts, ((t.ts_s // HOUR_S).astype(int), t.department), 1.0)
+    np.add.at(counts, ((times // HOUR_S).astype(int), t.department), 1.0)
     priced = np.isfinite(t.cost)
     output = np.where(priced, t.length_usd, 0.0)
     total = np.where(priced, t.cost, 0.0)
@@ -237,9 +274,12 @@ def _as_catalog(
                 for k, task in enumerate(labels.tasks)},
         fail_multiplier={tier: float(worth.fail[i]) for i, tier in enumerate(labels.tiers)},
         reject_multiplier=worth.reject,
-        month_usd=budget_usd / each,
-        day_usd=NO_LIMIT_USD,
-        department_usd=dict.fromkeys(labels.departments, NO_LIMIT_USD),
+        month_usd=purse.left_usd / each,
+        day_usd=purse.day_usd / each,
+        department_usd={
+            name: usd / each
+            for name, usd in zip(labels.departments, purse.departments_left_usd, strict=True)
+        },
         local_requests_per_hour=all_places / each,
         forecast=tuple(map(tuple, counts.tolist())),
     )  # fmt: skip
@@ -251,4 +291,4 @@ def _as_catalog(
         )
         for n in range(len(t))
     ]  # fmt: skip
-    return catalog, t.ts_s.tolist(), requests
+    return catalog, times.tolist(), requests

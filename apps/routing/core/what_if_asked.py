@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 POLICIES: Final = (
-    "as_happened", "live", "cheapest", "best", "all_to", "tier_map", "moves", "thresholds",
+    "as_happened", "as_stored", "live", "cheapest", "best", "all_to", "tier_map", "moves",
+    "thresholds",
 )  # fmt: skip
 MAX_MOVES: Final = 100
 MAX_FACTOR: Final = 1000.0
@@ -32,7 +33,9 @@ class NewBackend:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`prices` are factors by backend key; `month_usd` and `local_factor` None or 1: as it was."""
+    """`prices` are factors by backend key; `month_usd`, `day_usd` and `department_usd` (of a month)
+    cap cloud spend, None: no limit, or with `budgets` those that stand; `local_factor` 1: as it
+    was."""
 
     policy: str
     backend: str | None = None
@@ -41,6 +44,9 @@ class Asked:
     prices: Mapping[str, float] | None = None
     new_backend: NewBackend | None = None
     month_usd: float | None = None
+    day_usd: float | None = None
+    department_usd: Mapping[str, float] | None = None
+    budgets: bool = False
     local_factor: float = 1.0
 
     def backends_named(self) -> set[str]:
@@ -65,6 +71,9 @@ def read_asked(data: Mapping[str, Any]) -> Asked:
         prices=_factors(data.get("prices") or {}),
         new_backend=_new_backend(data.get("new_backend")),
         month_usd=_number(data.get("month_usd"), "month_usd", MAX_USD),
+        day_usd=_number(data.get("day_usd"), "day_usd", MAX_USD),
+        department_usd=_amounts(data.get("department_usd") or {}),
+        budgets=bool(data.get("budgets")),
         local_factor=_number(data.get("local_factor"), "local_factor", MAX_FACTOR) or 1.0,
     )
     due = {"all_to": asked.backend, "tier_map": asked.tiers, "moves": asked.moves}
@@ -81,7 +90,15 @@ def read_asked(data: Mapping[str, Any]) -> Asked:
 
 
 def _factors(rows: Mapping[str, Any]) -> dict[str, float]:
-    found = {name: _number(value, f"prices.{name}", MAX_FACTOR) for name, value in rows.items()}
+    return _numbers(rows, "prices", MAX_FACTOR)
+
+
+def _amounts(rows: Mapping[str, Any]) -> dict[str, float]:
+    return _numbers(rows, "department_usd", MAX_USD)
+
+
+def _numbers(rows: Mapping[str, Any], field: str, most: float) -> dict[str, float]:
+    found = {name: _number(value, f"{field}.{name}", most) for name, value in rows.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
