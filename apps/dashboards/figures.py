@@ -6,7 +6,7 @@ people read on hover is written here, from Decimal; floats only place marks.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -42,7 +42,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class ShareBand:
-    """One series' requests per bucket."""
+    """One series' requests per bucket; or its tokens, or millionths of a USD."""
 
     series: Series
     requests: tuple[int, ...]
@@ -217,17 +217,22 @@ def _share_bar(n: int, offset: float, share: Decimal | None, of: str, told: str)
     }
 
 
-def share_over_time(axis: Axis, bands: Sequence[ShareBand]) -> Figure:
-    """Each series' share of the requests of each bucket, stacked to 100; no requests, no bar."""
+def share_over_time(
+    axis: Axis, bands: Sequence[ShareBand], told: Callable[[int], str] = count
+) -> Figure:
+    """Each series' share of the requests of each bucket, stacked to 100; no requests, no bar.
+    `told` writes how many there were."""
     totals = [sum(band.requests[n] for band in bands) for n in range(len(axis.labels))]
-    traces = [_band(band, axis, totals) for band in bands]
+    traces = [_band(band, axis, totals, told) for band in bands]
     figure = over_axis(traces, axis, kind="shares")
     figure["layout"]["yaxis"] |= {"range": [0, 100], "ticksuffix": "%"}
     figure["layout"]["annotations"] = _direct_labels(bands)
     return figure
 
 
-def _band(band: ShareBand, axis: Axis, totals: Sequence[int]) -> dict[str, Any]:
+def _band(
+    band: ShareBand, axis: Axis, totals: Sequence[int], told: Callable[[int], str]
+) -> dict[str, Any]:
     shares = [
         Decimal(here) / all_ if all_ and here else None
         for here, all_ in zip(band.requests, totals, strict=True)
@@ -239,7 +244,7 @@ def _band(band: ShareBand, axis: Axis, totals: Sequence[int]) -> dict[str, Any]:
         "x": list(axis.labels),
         "y": [_float(share, 100) for share in shares],
         "customdata": [
-            f"{percent(share)}, {count(here)}"
+            f"{percent(share)}, {told(here)}"
             for share, here in zip(shares, band.requests, strict=True)
         ],
         "hovertemplate": f"{name}  %{{customdata}}<extra></extra>",

@@ -17,6 +17,7 @@ from apps.dashboards.pricing_words import moment_words
 from apps.dashboards.routing_figures import worth_over_time
 from apps.dashboards.routing_tabs import routing_tabs
 from apps.dashboards.run_requests import as_number, posted_text
+from apps.dashboards.shadows import shadows_context
 from apps.dashboards.typed_numbers import NotANumber, typed_decimal
 from apps.pricing.selectors import list_backends
 from apps.routing.core.overrides import ACTIONS
@@ -26,13 +27,19 @@ from apps.routing.policy_memory import forget_live
 from apps.routing.selectors import (
     list_overrides,
     list_policy_changes,
-    list_shadows,
+    list_value_models,
     read_modes,
     read_policy,
     read_policy_status,
     read_value_model,
 )
-from apps.routing.services import add_override, end_override, set_mode
+from apps.routing.services import (
+    add_override,
+    begin_shadow,
+    end_override,
+    end_shadow,
+    set_mode,
+)
 from apps.tenants.selectors import list_departments
 
 CHANGES_DRAWN: Final = 120
@@ -43,6 +50,7 @@ OVERRIDE_FIELDS: Final = (
     "action", "backend", "override_department", "task", "tier", "boost_percent", "starts_on",
     "ends_on", "reason",
 )  # fmt: skip
+SHADOW_FIELDS: Final = ("name", "budget_percent", "version", "shadow_reason")
 ACTION_WORDS: Final = {"pin": "use only", "ban": "never use", "boost": "rather use"}
 
 
@@ -106,6 +114,36 @@ def end_by_hand(request: PageRequest) -> HttpResponse:
     return _changed(request, change, {}, {})
 
 
+@changing
+def begin_beside(request: PageRequest) -> HttpResponse:
+    fields = {"reason": "shadow_reason", "budget_factor": "budget_percent"}
+    given = {name: posted_text(request, name, MAX_TEXT) for name in SHADOW_FIELDS}
+
+    def change() -> str:
+        begin_shadow(
+            given["name"],
+            budget_factor=_factor(given["budget_percent"]),
+            value_model=_values(given["version"]),
+            reason=given["shadow_reason"],
+            actor=request.user.get_username(),
+            now=request.now,
+        )
+        return "Begun. It decides beside the live policy within seconds, and changes nothing."
+
+    return _changed(request, change, given, fields)
+
+
+@changing
+def end_beside(request: PageRequest) -> HttpResponse:
+    number = as_number(request.POST.get("shadow_id", "")) or 0
+
+    def change() -> str:
+        end_shadow(number, actor=request.user.get_username(), now=request.now)
+        return "Ended. What it decided stays with the decisions."
+
+    return _changed(request, change, {}, {})
+
+
 def _changed(
     request: PageRequest,
     change: Callable[[], str],
@@ -121,6 +159,26 @@ def _changed(
         return _show(request, given=_given(request) | given, errors=errors, status=422)
     transaction.on_commit(partial(forget_live, request.tenant.id))
     return _show(request, said=said)
+
+
+def _factor(text: str) -> Decimal:
+    try:
+        return typed_decimal(text) / 100 if text else Decimal(1)
+    except NotANumber as error:
+        raise InvalidRoutingInput(
+            "write the share of each budget as a number of per cent, such as 80",
+            field="budget_factor",
+        ) from error
+
+
+def _values(version: str) -> dict[str, Any] | None:
+    """A version's content; None: the one in force, whichever that is."""
+    if not version:
+        return None
+    for info in list_value_models():
+        if str(info.model.version) == version:
+            return dict(info.model.content())
+    raise InvalidRoutingInput("choose one of the versions", field="version")
 
 
 def _share(text: str) -> Decimal:
@@ -182,7 +240,6 @@ def _show(request: PageRequest, *, status: int = 200, **more: Any) -> HttpRespon
         "mode_words": words.MODE_WORDS.items(),
         "departments": names.items(),
         "overrides": [words.override_line(one, names, zone, now) for one in overrides],
-        "shadows": list_shadows(),
         "actions": [(action, ACTION_WORDS[action]) for action in ACTIONS],
         "backend_keys": [one.key for one in list_backends() if one.card is not None],
         "tasks": read_value_model(now).tasks,
@@ -193,6 +250,7 @@ def _show(request: PageRequest, *, status: int = 200, **more: Any) -> HttpRespon
         "figure": worth_over_time(changes, zone),
         "history": [words.history_line(row, names, zone) for row in changes[:CHANGES_LISTED]],
     }
+    context |= shadows_context(request)
     if found is not None:
         context |= {
             "prices_title": words.prices_title(found, names),

@@ -1,8 +1,9 @@
 """Where requests go and what they cost there, over the last stretch of time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from apps.dashboards import colours, figures, routing_sentences, sentences
@@ -11,11 +12,35 @@ from apps.dashboards.colours import Series
 from apps.dashboards.periods import Window, end_of_day
 from apps.dashboards.routing_buckets import INTERVALS, Buckets, cut_window
 from apps.dashboards.services import keep_positions
+from apps.dashboards.templatetags.figures_of_speech import count, usd
 from apps.dashboards.ticks import Axis
 from apps.usage.selectors import Interval, SpendQuery, SpendRow, read_spend
 
 BACKENDS_DRAWN = 8
 MARKS_DRAWN = 9
+MICRO: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What shares are of: `name` in words, its amount of a row as a whole number, and as text."""
+
+    name: str
+    label: str
+    of: Callable[[SpendRow], int]
+    told: Callable[[int], str]
+
+
+MEASURES: Final = {
+    "requests": Measure("requests", "Requests", lambda row: row.requests, count),
+    "tokens": Measure("tokens", "Tokens", lambda row: row.tokens, count),
+    "spend": Measure(
+        "the spend",
+        "Spend",
+        lambda row: int(row.cost_usd * MICRO),
+        lambda micro: f"{usd(Decimal(micro) / MICRO)} USD",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +60,14 @@ class BackendRow:
 @dataclass(frozen=True, slots=True)
 class SharesRow:
     label: str
-    requests: int
+    whole: str
     shares: tuple[Decimal | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Routing:
     window: Window
+    measure: Measure
     bucket_in_words: str
     answer: sentences.Answer
     rows: list[BackendRow]
@@ -66,7 +92,9 @@ def row_backend(row: SpendRow) -> str:
     return row.labels["backend"] or ""
 
 
-def read_routing(window: Window, zone: ZoneInfo) -> Routing:
+def read_routing(window: Window, zone: ZoneInfo, of: str = "requests") -> Routing:
+    """`of`: a key of MEASURES."""
+    measure = MEASURES[of]
     interval = INTERVALS[window.slug]
     spend = read_spend(
         SpendQuery(
@@ -87,10 +115,11 @@ def read_routing(window: Window, zone: ZoneInfo) -> Routing:
     ]
     marks = _marks(made, series)
     cut = cut_window(window, zone, spend.rows)
-    bands = _bands(spend.rows, sums, series, cut)
+    bands = _bands(spend.rows, sums, series, cut, measure)
     before_whole = total(before.values())
     return Routing(
         window=window,
+        measure=measure,
         bucket_in_words=cut.in_words,
         answer=routing_sentences.routing_answer(local_lines, window_in_words=window.in_words),
         rows=[_backend_row(line, series, before, before_whole) for line in made],
@@ -98,10 +127,10 @@ def read_routing(window: Window, zone: ZoneInfo) -> Routing:
         pair=figures.share_pair(marks),
         pair_title=routing_sentences.pair_title(local_lines),
         pair_rows=len(marks),
-        shares=figures.share_over_time(cut.axis, bands),
-        shares_title=routing_sentences.over_time_title(_share_points(cut, bands)),
+        shares=figures.share_over_time(cut.axis, bands, measure.told),
+        shares_title=routing_sentences.over_time_title(_share_points(cut, bands), measure.name),
         legend=[band.series for band in bands],
-        shares_table=_shares_table(cut.axis, bands),
+        shares_table=_shares_table(cut.axis, bands, measure),
         ladder=figures.cost_ladder(marks),
         ladder_title=routing_sentences.ladder_title(local_lines),
         ladder_rows=sum(1 for mark in marks if mark.line.now.usd_per_ktok),
@@ -150,9 +179,13 @@ def _backend_row(
 
 
 def _bands(
-    rows: Sequence[SpendRow], sums: Mapping[str, Sums], series: Mapping[str, Series], cut: Buckets
+    rows: Sequence[SpendRow],
+    sums: Mapping[str, Sums],
+    series: Mapping[str, Series],
+    cut: Buckets,
+    measure: Measure,
 ) -> list[figures.ShareBand]:
-    """Requests per bucket of the busiest backends, and of the rest together."""
+    """What is measured, per bucket, of the busiest backends, and of the rest together."""
     by_requests = sorted(sums, key=lambda key: (-sums[key].requests, key))
     drawn_count = BACKENDS_DRAWN if len(by_requests) > BACKENDS_DRAWN + 1 else len(by_requests)
     drawn = [series[key] for key in by_requests[:drawn_count]]
@@ -163,7 +196,7 @@ def _bands(
     for row in rows:
         place = cut.place(row.bucket)
         if place is not None:
-            cells[band_of.get(row_backend(row), drawn_count)][place] += row.requests
+            cells[band_of.get(row_backend(row), drawn_count)][place] += measure.of(row)
     return [figures.ShareBand(one, tuple(cell)) for one, cell in zip(drawn, cells, strict=True)]
 
 
@@ -182,13 +215,15 @@ def _share_points(
     }
 
 
-def _shares_table(axis: Axis, bands: Sequence[figures.ShareBand]) -> list[SharesRow]:
+def _shares_table(
+    axis: Axis, bands: Sequence[figures.ShareBand], measure: Measure
+) -> list[SharesRow]:
     """The figure as a table, newest bucket first; buckets without requests are left out."""
     made = []
     for n, label in enumerate(axis.labels):
-        requests = sum(band.requests[n] for band in bands)
-        if requests:
+        whole = sum(band.requests[n] for band in bands)
+        if whole:
             here = [band.requests[n] for band in bands]
-            shares = tuple(Decimal(one) / requests if one else None for one in here)
-            made.append(SharesRow(label, requests, shares))
+            shares = tuple(Decimal(one) / whole if one else None for one in here)
+            made.append(SharesRow(label, measure.told(whole), shares))
     return made[::-1]

@@ -141,11 +141,13 @@ def ladder_title(backends: Sequence[BackendLine]) -> str:
     return f"A token on {dearest.name} buys {times(ratio)} on {cheapest.name}"
 
 
-def over_time_title(points_of: Mapping[str, Sequence[SharePoint]]) -> str:
-    """When traffic moved, and to whom; else who has most of it."""
+def over_time_title(points_of: Mapping[str, Sequence[SharePoint]], of: str = "requests") -> str:
+    """When traffic moved, and to whom; else who has most of it. Tokens and money are no counts of
+    independent things: of them only the latter is told."""
     if not points_of or not any(p.requests for points in points_of.values() for p in points):
-        return "Share of requests over time"
-    shifts = [(find_shift(points), name) for name, points in points_of.items()]
+        return f"Share of {of} over time"
+    counted = points_of.items() if of == "requests" else ()
+    shifts = [(find_shift(points), name) for name, points in counted]
     found = [(shift, name) for shift, name in shifts if shift is not None and shift.points > 0]
     if found:
         shift, name = max(found, key=lambda pair: pair[0].points)
@@ -153,7 +155,7 @@ def over_time_title(points_of: Mapping[str, Sequence[SharePoint]]) -> str:
     busiest = max(points_of, key=lambda name: sum(p.of_backend for p in points_of[name]))
     whole = sum(p.requests for p in points_of[busiest])
     share = Decimal(sum(p.of_backend for p in points_of[busiest])) / whole
-    return f"{busiest} takes {_all_or(share)} requests"
+    return f"{busiest} takes {_all_or(share)} {of}"
 
 
 def _all_or(share: Decimal) -> str:

@@ -31,6 +31,7 @@ KIND_TAGS: Final = {
 ELSEWHERE: Final = "Made outside Costboard; accepting records the decision."
 POLICY_WORDS: Final = {
     "as_happened": "as it happened",
+    "as_stored": "by the policies that stood",
     "live": "by the live policy",
     "cheapest": "on the cheapest that meets each floor",
     "best": "on the best that meets each floor",
@@ -287,6 +288,12 @@ def asked_words(asked: Mapping[str, Any]) -> str:
         parts.append(f"{name} at {percent(_money(float(factor)))} of its price")
     if new := asked.get("new_backend"):
         parts.append(f"with {new['name']}")
+    if asked.get("budgets"):
+        parts.append("under today’s budgets")
+    if asked.get("day_usd") is not None:
+        parts.append(f"{usd_short(_money(float(asked['day_usd'])))} USD a day at most")
+    for code, amount in (asked.get("department_usd") or {}).items():
+        parts.append(f"{usd_short(_money(float(amount)))} USD a month at most for {code}")
     if asked.get("month_usd") is not None:
         parts.append(f"{in_usd(usd_short(_money(float(asked['month_usd']))))} a month at most")
     if asked.get("local_factor") not in (None, 1, 1.0):

@@ -1,6 +1,7 @@
 """The pages about spend. Each reads its figures and hands them to its template."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpResponse
 
@@ -16,11 +17,14 @@ from apps.dashboards.periods import (
     read_window,
 )
 from apps.dashboards.reading import Filters, Names
-from apps.dashboards.routing import read_routing
+from apps.dashboards.routing import MEASURES, read_routing
+from apps.dashboards.routing_buckets import INTERVALS
 from apps.dashboards.routing_tabs import routing_tabs
 from apps.dashboards.sentences import Answer, forecast_sentence
+from apps.dashboards.would_send_words import would_lines, would_title
 from apps.insights.forecasts import SpendForecast, read_forecast
 from apps.routing.selectors import read_flows
+from apps.routing.would_send import read_would_send
 from apps.tenants.core.exchange import USD
 from apps.usage.reporting import read_reporting
 from apps.usage.selectors import Dimension, SpendQuery
@@ -29,6 +33,7 @@ ROUTING_REFRESH_MS = 2_000
 # A week and a month hardly move in two seconds, and cost more to read.
 LONG_WINDOWS, LONG_WINDOW_REFRESH_MS = ("week", "month"), 4_000
 REFRESH_MS = 15_000
+DEFAULT_MEASURE = "requests"
 
 
 @usage_page
@@ -61,28 +66,39 @@ def routing(request: PageRequest) -> HttpResponse:
     window = read_window(
         request.GET.get("window", DEFAULT_WINDOW), request.tenant.zone, request.now
     )
-    report = read_routing(window, request.tenant.zone)
+    of = request.GET.get("of", "")
+    of = of if of in MEASURES else DEFAULT_MEASURE
+    report = read_routing(window, request.tenant.zone, of)
     # A month of decisions is too much to read every few seconds.
     is_short = window.slug not in LONG_WINDOWS
     flows = by_backend(read_flows(start=window.start, end=window.end)) if is_short else []
+    would = read_would_send(window.start, window.end, by_minute=INTERVALS[window.slug] == "minute")
     context = {
         "report": report,
         "answer": report.answer,
         "flows": flows,
         "flows_title": flows_title(flows),
+        "would": would_lines(would),
+        "would_title": would_title(would),
         "tabs": routing_tabs(request),
         "chips": [
-            Chip(label, _window_address(request, slug), slug == window.slug)
+            Chip(label, _routing_address(request, slug, of), slug == window.slug)
             for slug, label in WINDOW_LABELS.items()
         ],
+        "measures": [
+            Chip(one.label, _routing_address(request, window.slug, key), key == of)
+            for key, one in MEASURES.items()
+        ],
         "live_ms": LONG_WINDOW_REFRESH_MS if window.slug in LONG_WINDOWS else ROUTING_REFRESH_MS,
-        "live_url": _window_address(request, window.slug),
+        "live_url": _routing_address(request, window.slug, of),
     }
     return render_live(request, "routing", context)
 
 
-def _window_address(request: PageRequest, slug: str) -> str:
-    return request.path if slug == DEFAULT_WINDOW else f"{request.path}?window={slug}"
+def _routing_address(request: PageRequest, slug: str, of: str) -> str:
+    asked = {} if slug == DEFAULT_WINDOW else {"window": slug}
+    asked |= {} if of == DEFAULT_MEASURE else {"of": of}
+    return f"{request.path}?{urlencode(asked)}" if asked else request.path
 
 
 def own_currency_context(request: PageRequest, period: Period, filters: Filters) -> dict[str, Any]:

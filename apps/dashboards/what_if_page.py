@@ -30,10 +30,12 @@ from apps.routing.simulations import (
     list_simulations,
 )
 from apps.routing.tasks import simulate_window
+from apps.tenants.selectors import list_departments
 
 SPANS: Final = {"7": "7 days", "14": "14 days", "30": "30 days", "60": "60 days"}
 POLICIES: Final = (
-    ("live", "the live policy would have sent it"),
+    ("live", "the live policy would have sent it, planned anew"),
+    ("as_stored", "the policies and overrides that stood would have"),
     ("as_happened", "it did"),
     ("cheapest", "the cheapest that meets each floor"),
     ("best", "the best that meets each floor"),
@@ -41,8 +43,9 @@ POLICIES: Final = (
     ("thresholds", "80 and 95% thresholds would have"),
 )
 FIELDS: Final = (
-    "days", "policy", "backend", "price_backend", "price_percent", "month_usd", "local_factor",
-    "new_name", "new_like", "new_in", "new_out", "name",
+    "days", "policy", "backend", "price_backend", "price_percent", "budgets", "month_usd",
+    "day_usd", "department", "department_usd", "local_factor", "new_name", "new_like", "new_in",
+    "new_out", "name",
 )  # fmt: skip
 GROUPS: Final = (("departments", "department"), ("tiers", "tier"), ("customers", "customer"))
 
@@ -93,9 +96,14 @@ def _asked(form: Mapping[str, str]) -> dict[str, Any]:
         asked["backend"] = form["backend"]
     if form["price_backend"] and form["price_percent"]:
         asked["prices"] = {form["price_backend"]: _share(form["price_percent"])}
-    for name in ("month_usd", "local_factor"):
+    for name in ("month_usd", "day_usd", "local_factor"):
         if form[name]:
             asked[name] = _plain(form[name], name)
+    if form["budgets"]:
+        asked["budgets"] = True
+    if form["department"] and form["department_usd"]:
+        amount = _plain(form["department_usd"], "department_usd")
+        asked["department_usd"] = {form["department"]: amount}
     if form["new_name"]:
         asked["new_backend"] = {
             "name": form["new_name"],
@@ -132,6 +140,7 @@ def _show(request: PageRequest, *, status: int = 200, **more: Any) -> HttpRespon
         "spans": SPANS.items(),
         "policies": POLICIES,
         "backends": backends,
+        "departments": [(one.code, one.name) for one in list_departments()],
         "form": {"days": "30", "policy": "live"},
         "errors": {},
         "simulations": [_row(one, request) for one in found],

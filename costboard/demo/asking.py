@@ -6,10 +6,10 @@ from zlib import crc32
 import msgspec
 
 from costboard.demo.company import BACKENDS
-from costboard.demo.requests import BACKEND_BY_MODEL, TASK_BY_NAME, Usage
+from costboard.demo.requests import BACKEND_BY_MODEL, TASK_BY_NAME
 from costboard.demo.traffic import LIVE_MOOD
 from costboard.demo.web import Web
-from costboard.demo.wire import Event
+from costboard.demo.wire import Event, Usage
 
 DECISIONS_PATH = "/api/v1/routing/decisions"
 JSON = "application/json"

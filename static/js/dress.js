@@ -279,9 +279,11 @@ const KINDS = {
     layout.xaxis.zeroline = true;
     layout.xaxis.zerolinecolor = palette.of("line-strong");
   },
-  misses: ({ layout, palette }) => {
+  misses: ({ layout, narrow, palette }) => {
     layout.margin = { l: 10, r: 14, t: 2, b: 26 };
-    layout.yaxis.automargin = true;
+    layout.yaxis.automargin = !narrow;
+    const { ticktext, tickvals } = layout.yaxis;
+    if (narrow && ticktext) namesAbove(layout, ticktext, tickvals, 4, palette);
     layout.xaxis.zerolinecolor = palette.of("ink-3");
   },
   ladder: ({ layout, data, width }) => {

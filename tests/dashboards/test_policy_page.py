@@ -10,7 +10,7 @@ from django.test import Client
 from apps.dashboards import policy_words as words
 from apps.routing.core.overrides import Modes
 from apps.routing.planning import plan_policy
-from apps.routing.selectors import list_overrides, read_modes
+from apps.routing.selectors import list_overrides, list_shadows, read_modes
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
 from apps.tenants.services import create_department
@@ -89,3 +89,34 @@ def test_the_policy_is_read_switched_and_overruled(
     assert "Nothing is decided by hand" in ended.content.decode()
     assert admin.post("/routing/policy/by-hand/end", {"override_id": "9"}).status_code == 422
     assert "boost openai/gpt-4o-mini" in admin.get("/audit").content.decode()
+
+
+def test_a_shadow_is_begun_compared_and_ended_by_hand(
+    tenant: TenantInfo, sign_in: Callable[..., Client]
+) -> None:
+    admin, viewer = sign_in("admin"), sign_in("viewer")
+    wanted = {"name": "thrift", "budget_percent": "80", "shadow_reason": "next year"}
+    begin, end = "/routing/policy/shadows/begin", "/routing/policy/shadows/end"
+    assert viewer.post(begin, wanted).status_code == 403
+    assert "shadows/begin" not in viewer.get("/routing/policy").content.decode()
+    for field, value, shown in (
+        ("name", "", "name"),
+        ("budget_percent", "much", "budget"),
+        ("budget_percent", "0", "budget"),
+        ("version", "99", "values"),
+        ("shadow_reason", "", "reason"),
+    ):
+        refused = admin.post(begin, wanted | {field: value})
+        assert refused.status_code == 422
+        assert f'id="s-{shown}-error"' in refused.content.decode()
+    page = admin.post(begin, wanted).content.decode()
+    assert "80% of each budget" in page
+    assert "Nothing was decided beside the live policy yet" in page
+    with tenant_scope(tenant.id):
+        (shadow,) = list_shadows()
+    assert (shadow.name, shadow.budget_factor, shadow.reason) == (
+        "thrift", Decimal("0.8"), "next year",
+    )  # fmt: skip
+    ended = admin.post(end, {"shadow_id": shadow.id}).content.decode()
+    assert "No policy decides beside the live one" in ended
+    assert admin.post(end, {"shadow_id": shadow.id}).status_code == 422
