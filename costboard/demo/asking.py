@@ -41,7 +41,7 @@ class Answer(msgspec.Struct):
 
     decision_id: str
     backend: str
-    policy_version: int | None = None
+    policy_version: str | None = None
 
 
 class Asker:
@@ -103,7 +103,7 @@ def moved(event: Event, answer: Answer) -> Event:
         model=model,
         usage=_usage_on(event.usage, model),
         decision_id=answer.decision_id,
-        policy_version=None if answer.policy_version is None else str(answer.policy_version),
+        policy_version=answer.policy_version,
         energy_wh=event.energy_wh if provider == "local" else None,
     )
     if event.quality_score is not None and event.model != model:

@@ -108,7 +108,7 @@ def test_a_part_of_the_stream_asks_first_and_goes_where_it_is_sent() -> None:
     assert (ask.request_id, ask.reserve) == (asking[0].id, True)
     assert 0 < ask.output_tokens < ask.max_output_tokens
     cached = next(event for event in asking if event.usage.cache_write_tokens)
-    sent = moved(cached, Answer("d-1", "local/qwen3-32b", 7))
+    sent = moved(cached, Answer("d-1", "local/qwen3-32b", "7"))
     assert (sent.provider, sent.model, sent.decision_id) == ("local", "qwen3-32b", "d-1")
     assert (sent.id, sent.policy_version) == (cached.id, "7")
     assert (sent.usage.input_tokens, sent.usage.cache_write_tokens) == (
