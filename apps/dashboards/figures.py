@@ -15,7 +15,7 @@ from typing import Any
 
 from apps.dashboards.breakdown import Line
 from apps.dashboards.colours import Series
-from apps.dashboards.forecast_figures import Expected, band_to_come
+from apps.dashboards.insights.forecast_figures import Expected, band_to_come
 from apps.dashboards.templatetags.figures_of_speech import (
     count,
     in_usd,

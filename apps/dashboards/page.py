@@ -16,7 +16,7 @@ from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefre
 from django_htmx.middleware import HtmxDetails
 
 from apps.dashboards.conventions import written_as
-from apps.dashboards.onboarding import first_event_context
+from apps.dashboards.setup.onboarding import first_event_context
 from apps.tenants.core.access import role_allows_changes
 from apps.tenants.locales import Conventions, choose_conventions
 from apps.tenants.middleware import TenantRequest

@@ -3,8 +3,8 @@
 from celery import shared_task
 from django.utils import timezone
 
-from apps.dashboards.password_letters import LinkNotSentError, send_link
-from apps.dashboards.reports import make_due_reports
+from apps.dashboards.reports.letters import make_due_reports
+from apps.dashboards.setup.password_letters import LinkNotSentError, send_link
 
 
 @shared_task

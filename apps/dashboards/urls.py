@@ -2,46 +2,44 @@
 
 from django.urls import path
 
-from apps.dashboards import (
-    account_page,
-    accounts,
-    agreements_page,
-    alert_log_page,
-    alerts_page,
-    anomalies_page,
-    attribution_page,
-    audit_page,
+from apps.dashboards import views
+from apps.dashboards.alerts import log_page as alert_log_page
+from apps.dashboards.alerts import page as alerts_page
+from apps.dashboards.budgets import (
     budget_page,
     budgets_page,
-    catalogue_page,
-    charges_page,
-    customers_page,
-    decisions_page,
     department_budgets_page,
-    departments_page,
+    statements_page,
+)
+from apps.dashboards.charges import page as charges_page
+from apps.dashboards.corrections import attribution_page, import_page, repricing_page
+from apps.dashboards.explorer import page as explorer_page
+from apps.dashboards.hardware import reading as hardware
+from apps.dashboards.insights import anomalies_page, forecasts_page
+from apps.dashboards.overview import why_page
+from apps.dashboards.pricing import agreements_page, catalogue_page
+from apps.dashboards.pricing import page as pricing_page
+from apps.dashboards.reports import page as reports_page
+from apps.dashboards.routing import (
+    decisions_page,
+    opportunities_page,
+    policy_page,
+    values_page,
+    what_if_page,
+)
+from apps.dashboards.setup import (
+    account_page,
+    accounts,
+    audit_page,
     exchange_page,
-    explorer_page,
-    forecasts_page,
-    hardware,
-    import_page,
     invitations,
     keys,
-    models_page,
-    opportunities_page,
     organisation_page,
     password_page,
     people_page,
-    policy_page,
-    pricing_page,
-    reports_page,
-    repricing_page,
     setup_pages,
-    statements_page,
-    values_page,
-    views,
-    what_if_page,
-    why_page,
 )
+from apps.dashboards.spending import customers_page, departments_page, models_page
 
 urlpatterns = [
     path("", views.overview, name="overview"),

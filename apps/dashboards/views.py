@@ -5,8 +5,7 @@ from urllib.parse import urlencode
 
 from django.http import HttpResponse
 
-from apps.dashboards.decision_words import by_backend, flows_title
-from apps.dashboards.overview import read_overview
+from apps.dashboards.overview.reading import read_overview
 from apps.dashboards.page import PageRequest, render_live, usage_page
 from apps.dashboards.page_state import Chip, PageState, filter_chips, period_chips, read_state
 from apps.dashboards.periods import (
@@ -17,11 +16,12 @@ from apps.dashboards.periods import (
     read_window,
 )
 from apps.dashboards.reading import Filters, Names
-from apps.dashboards.routing import MEASURES, read_routing
-from apps.dashboards.routing_buckets import INTERVALS
-from apps.dashboards.routing_tabs import routing_tabs
+from apps.dashboards.routing.buckets import INTERVALS
+from apps.dashboards.routing.decision_words import by_backend, flows_title
+from apps.dashboards.routing.live import MEASURES, read_routing
+from apps.dashboards.routing.tabs import routing_tabs
+from apps.dashboards.routing.would_send_words import would_lines, would_title
 from apps.dashboards.sentences import Answer, forecast_sentence
-from apps.dashboards.would_send_words import would_lines, would_title
 from apps.insights.forecasts import SpendForecast, read_forecast
 from apps.routing.selectors import read_flows
 from apps.routing.would_send import read_would_send

@@ -289,7 +289,7 @@ def test_receiver_that_drips_is_left_after_the_limit(
     monkeypatch: pytest.MonkeyPatch, begins: bytes, ends: bytes, outcome: str
 ) -> None:
     """A byte now and then keeps every single read within its limit."""
-    monkeypatch.setattr(webhook, "SEND_LIMIT_S", 0.6)
+    monkeypatch.setattr(webhook, "SEND_LIMIT_S", 1.5)
     was_left = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 

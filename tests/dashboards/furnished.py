@@ -16,8 +16,8 @@ from django.urls import URLPattern
 from apps.alerts.selectors import list_channels
 from apps.alerts.services import ChannelSettings, add_channel
 from apps.budgets.status import read_statuses
-from apps.dashboards.report_schedules import add_schedule, list_schedules
-from apps.dashboards.report_times import Rhythm
+from apps.dashboards.reports.schedules import add_schedule, list_schedules
+from apps.dashboards.reports.times import Rhythm
 from apps.dashboards.urls import urlpatterns
 from apps.insights.finding_selectors import list_findings
 from apps.routing.decision_log import log_decision, store_decisions

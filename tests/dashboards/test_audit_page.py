@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from apps.dashboards.audit_words import KINDS, SENTENCES, changes, sentence
+from apps.dashboards.setup.audit_words import KINDS, SENTENCES, changes, sentence
 from apps.tenants.audit import AuditRow
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo

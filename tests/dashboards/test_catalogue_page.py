@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 
-from apps.dashboards import catalogue_page
+from apps.dashboards.pricing import catalogue_page
 from apps.pricing.core.catalogue_diff import CatalogueDiff, ListedPrice, ModelChange, PriceChange
 from apps.pricing.services import SyncResult
 from apps.tenants.scoping import tenant_scope

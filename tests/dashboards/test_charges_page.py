@@ -13,8 +13,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from apps.dashboards import charges_page
-from apps.dashboards.charge_words import (
+from apps.dashboards.charges import page as charges_page
+from apps.dashboards.charges.words import (
     Listed,
     charge_answer,
     charge_question,

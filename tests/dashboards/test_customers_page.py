@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from apps.dashboards.margin_words import customer_title, margins_answer, margins_title
 from apps.dashboards.sentences import plain
+from apps.dashboards.spending.margin_words import customer_title, margins_answer, margins_title
 from apps.tenants.contracts import set_contract
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo, list_customers

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from django.test import Client
 
-from apps.dashboards.decision_words import agreement, by_backend
+from apps.dashboards.routing.decision_words import agreement, by_backend
 from apps.routing.decision_log import log_decision, store_decisions
 from apps.routing.planning import plan_policy
 from apps.routing.selectors import Flow

@@ -15,7 +15,7 @@ from django.db import connection
 from django.http import QueryDict
 from django.test import Client
 
-from apps.dashboards.explorer_state import MAX_DAYS, read_explorer_state
+from apps.dashboards.explorer.state import MAX_DAYS, read_explorer_state
 from apps.tenants.exchange import set_rate
 from apps.tenants.organisation import change_tenant
 from apps.tenants.scoping import tenant_scope
@@ -91,8 +91,8 @@ def test_controls_get_the_part_and_its_address(seen: Client) -> None:
 
 
 def test_every_measure_dimension_and_interval_is_shown(seen: Client) -> None:
-    from apps.dashboards.explorer_state import DIMENSIONS, INTERVALS
-    from apps.dashboards.measures import MEASURES
+    from apps.dashboards.explorer.measures import MEASURES
+    from apps.dashboards.explorer.state import DIMENSIONS, INTERVALS
 
     for measure in MEASURES:
         assert seen.get(f"/explorer?measure={measure}&interval=none").status_code == 200

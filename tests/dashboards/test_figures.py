@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from apps.dashboards import figures
 from apps.dashboards.colours import Series, rest_of
 from apps.dashboards.figures import BackendMark, ShareBand, Stack
-from apps.dashboards.forecast_figures import Expected, Miss, misses
+from apps.dashboards.insights.forecast_figures import Expected, Miss, misses
 from apps.dashboards.ticks import day_axis
 from tests.dashboards.rows import line
 

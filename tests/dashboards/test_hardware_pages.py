@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from playwright.sync_api import Page, expect
 
-from apps.dashboards.hardware_forms import asset_form, has_errors, read_form, with_error
+from apps.dashboards.hardware.forms import asset_form, has_errors, read_form, with_error
 from apps.pricing.hardware_selectors import list_pools
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo

@@ -75,4 +75,4 @@ def test_a_file_is_uploaded_mapped_tried_and_imported(
         admin.get_by_role("link", name="All rejected rows as CSV").click()
     assert download.value.path().read_text().splitlines()[1].startswith("8,output_tokens,comma")
     admin.get_by_role("link", name="See the charges").click()
-    expect(admin.locator(".charge-list tbody tr").first).to_be_visible()
+    expect(admin.locator(".charge-list tbody tr").first).to_be_visible(timeout=60_000)

@@ -234,7 +234,7 @@ def test_statements_of_a_page_do_not_grow_with_its_rows(
 def test_a_long_table_ends_with_a_row_for_the_rest(
     tenant: TenantInfo, post_events: Post, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apps.dashboards.earnings.MOST_LISTED", 3)
+    monkeypatch.setattr("apps.dashboards.spending.earnings.MOST_LISTED", 3)
     post_events([native_event(customer=f"customer-{n}") for n in range(5)])
     read = words(page(sign_in("viewer"), "/customers"))
     assert "all 2 not listed" in read

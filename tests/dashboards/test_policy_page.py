@@ -7,7 +7,7 @@ from typing import Any
 
 from django.test import Client
 
-from apps.dashboards import policy_words as words
+from apps.dashboards.routing import policy_words as words
 from apps.routing.core.overrides import Modes
 from apps.routing.planning import plan_policy
 from apps.routing.selectors import list_overrides, list_shadows, read_modes

@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from apps.dashboards.pricing_words import (
+from apps.dashboards.pricing.words import (
     BackendPrice,
     condition_words,
     pricing_answer,

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from apps.dashboards.report_times import Rhythm, closed_period, last_due, next_due, period_name
+from apps.dashboards.reports.times import Rhythm, closed_period, last_due, next_due, period_name
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

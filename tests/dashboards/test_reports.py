@@ -17,9 +17,9 @@ from pytest_django import Settings
 
 from apps.alerts.delivery import deliver_due
 from apps.alerts.letter_outbox import claim_letters
-from apps.dashboards.report_schedules import add_schedule, list_reports
-from apps.dashboards.report_times import Rhythm, last_closed
-from apps.dashboards.reports import make_due_reports, make_report
+from apps.dashboards.reports.letters import make_due_reports, make_report
+from apps.dashboards.reports.schedules import add_schedule, list_reports
+from apps.dashboards.reports.times import Rhythm, last_closed
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo, list_audit_of, list_members
 from apps.usage.selectors import SpendQuery, read_spend

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from apps.dashboards.routing_sentences import (
+from apps.dashboards.routing.sentences import (
     BackendLine,
     SharePoint,
     find_shift,

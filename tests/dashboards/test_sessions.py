@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from apps.dashboards.password_letters import LinkNotSentError, send_link
+from apps.dashboards.setup.password_letters import LinkNotSentError, send_link
 from apps.tenants.core.agents import agent_words
 from apps.tenants.password_reset import find_reset, make_reset_code
 from apps.tenants.scoping import tenant_scope

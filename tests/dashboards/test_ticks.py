@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from apps.dashboards.periods import Window, days_between, read_window
-from apps.dashboards.routing_buckets import cut_window
+from apps.dashboards.routing.buckets import cut_window
 from apps.dashboards.ticks import day_axis, hour_axis
 from tests.dashboards.rows import row
 

@@ -2,8 +2,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from apps.dashboards.overview.today import compare_today, days_compared
 from apps.dashboards.periods import local_midnight
-from apps.dashboards.today import compare_today, days_compared
 
 BERLIN = ZoneInfo("Europe/Berlin")
 KATHMANDU = ZoneInfo("Asia/Kathmandu")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from django.test import Client
 
-from apps.dashboards.values_form import read_content
+from apps.dashboards.routing.values_form import read_content
 from apps.routing.core.value_model import default_value_model
 from apps.routing.selectors import read_value_model
 from apps.routing.services import set_value_model

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from apps.dashboards.anomaly_words import sensitivity_rows
+from apps.dashboards.insights.anomaly_words import sensitivity_rows
 from apps.insights.core.flags import Flag, SeriesKey
 from apps.insights.detector_memory import Memory
 from apps.insights.finding_models import AnomalySettings

@@ -10,7 +10,13 @@ from costboard.api import api
 from tests.malformed.findings import Findings
 
 TIMEOUT_S = 60
-ANSWERS = ("application/json", "application/problem+json", "application/x-protobuf", "text/csv")
+ANSWERS = (
+    "application/json",
+    "application/problem+json",
+    "application/x-protobuf",
+    "text/csv",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+)
 
 
 def call_every_operation(
@@ -64,5 +70,5 @@ def _check(label: str, answer: Any, case: Case, findings: Findings) -> None:
     if answer.status_code != 204 and content_type not in ANSWERS:
         findings.fault(
             f"{label}: {answer.status_code} answered as {content_type!r}",
-            f"{case.as_curl_command()}\n{answer.text[:300]}",
+            f"{case.as_curl_command()}\n{answer.content[:300]!r}",
         )

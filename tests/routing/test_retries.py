@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from apps.dashboards.savings_words import opportunity_line
+from apps.dashboards.routing.savings_words import opportunity_line
 from apps.routing.core.retries import Attempt, find_storms, saved_by
 from apps.routing.opportunities import list_opportunities, recompute
 from apps.routing.opportunity_actions import measure_accepted

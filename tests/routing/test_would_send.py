@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from apps.dashboards.would_send_words import would_lines, would_title
+from apps.dashboards.routing.would_send_words import would_lines, would_title
 from apps.routing.core.would_send import Ran, shares_of, would_send
 from tests.routing.policies import make_policy
 

@@ -3,7 +3,7 @@
 from django import template
 from django.urls import reverse
 
-from apps.dashboards.explorer_state import ExplorerState
+from apps.dashboards.explorer.state import ExplorerState
 from apps.dashboards.page_state import PageState
 from apps.usage.selectors import Dimension
 

@@ -6,8 +6,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from apps.dashboards.explorer_export import written
-from apps.dashboards.measures import Measure
+from apps.dashboards.explorer.export import written
+from apps.dashboards.explorer.measures import Measure
 from apps.dashboards.templatetags.figures_of_speech import NOTHING, localised
 from apps.pricing.core.money import plain_decimal
 
