@@ -67,7 +67,7 @@ def test_empty_tenant_is_told_how_to_send_its_first_event_and_sees_it_arrive(
     sign_in(page, web, tenant)
     expect(page.get_by_text("/api/v1/usage/events").first).to_be_visible()
     post(web, key, native_event())
-    expect(page.get_by_text("Month to date").first).to_be_visible(timeout=10_000)
+    expect(page.get_by_text("Month to date").first).to_be_visible(timeout=30_000)
 
 
 @pytest.mark.browser

@@ -270,12 +270,13 @@ def _write_once(group: CommitGroup, staged: Sequence[StagedEvent], *, now: datet
     )
 
 
-# Two: while one commit is on its way to disk, the next is being made. Of single events that is not
-# worth it: the more share a commit, the less of it each costs.
+# Three: while one commit is on its way to disk and one in PostgreSQL, the next is being made. No
+# larger than two full batches, or their senders wake, and parse, all at once. Of single events that
+# is not worth it: the more share a commit, the less of it each costs.
 _commits: GroupCommit[CommitGroup, StagedEvent, Seen] = GroupCommit(
     _write,
-    max_rows=5000,
-    leaders=2,
+    max_rows=2000,
+    leaders=3,
     worth_rows=500,
     of_all=(InterfaceError, OperationalError),
     before_wait=give_back_connection,
