@@ -13,7 +13,7 @@ from apps.insights.backtests import read_backtest
 from apps.insights.errors import InvalidForecastPeriodError
 from apps.insights.forecasts import next_month, read_forecast
 from apps.insights.services import add_planned_event
-from apps.pricing.services import add_rate
+from apps.pricing.services import add_discount, add_rate
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
 from tests.conftest import Key, MakeTenant, make_key, native_event, roll_up
@@ -180,6 +180,27 @@ def test_a_rate_that_changes_next_week_is_in_the_forecast(
     before, after = told.days
     assert float(after.usd.p50_usd / before.usd.p50_usd) == pytest.approx(3, rel=0.02)
     assert change in told.price_changes_at
+
+
+def test_a_discount_that_begins_is_known_beforehand(
+    tenant: TenantInfo, post_events: Post, today: date
+) -> None:
+    now = datetime.combine(today, time(6), UTC)
+    begins = datetime.combine(today + timedelta(days=4), time.min, UTC)
+    post_events(daily(60, until=today))
+    with tenant_scope(tenant.id):
+        add_discount(
+            provider="anthropic",
+            percent=Decimal(20),
+            effective_from=begins,
+            actor="ada",
+            now=now,
+        )
+        period = {"start": today + timedelta(days=3), "end": today + timedelta(days=5)}
+        told = read_forecast({}, now=now, complete_through=now, **period)
+    before, after = told.days
+    assert float(after.usd.p50_usd / before.usd.p50_usd) == pytest.approx(0.8, rel=0.02)
+    assert begins in told.price_changes_at
 
 
 @pytest.mark.parametrize(
