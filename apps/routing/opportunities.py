@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from django.db import connection
@@ -33,7 +34,7 @@ SILENCE: Final = timedelta(days=30)
 # What a saving is given for.
 PROMISED: Final = timedelta(days=30)
 SECOND: Final = timedelta(seconds=1)
-FIND_SEED, REPLAY_SEED = 1, 2
+FIND_SEED, REPLAY_SEED, DECIDING_SEED = 1, 2, 4
 SIX: Final = Decimal("0.000001")
 
 
@@ -85,12 +86,14 @@ def recompute(tenant_id: int, *, now: datetime, limit: int = LIMIT) -> int:
     with tenant_scope(tenant_id):
         start, end = last_days(now)
         model = read_value_model(now)
-        window = read_window(start, end, model=model, limit=limit, seed=FIND_SEED)
-        other = read_window(start, end, model=model, limit=limit, seed=REPLAY_SEED)
+        read = partial(read_window, start, end, model=model, limit=limit)
+        window, other = read(seed=FIND_SEED), read(seed=REPLAY_SEED)
         episodes = read_episodes(start, end, now=now)
         retried = _confirmed_retries(window, episodes, model)
-    found = _confirmed(_find(window, episodes, model.local_requests_per_hour), other)
+    found, doubted = _confirmed(_find(window, episodes, model.local_requests_per_hour), other)
     with tenant_scope(tenant_id):
+        if doubted:
+            found += _decided(doubted, other, read(seed=DECIDING_SEED))
         found += [*_confirmed_loops(episodes, window.months), *retried]
         return _keep(found, window, now)
 
@@ -112,19 +115,43 @@ def _find(window: Window, episodes: Episodes, places: Mapping[str, float]) -> li
     )
 
 
-def _confirmed(found: Sequence[Found], other: Window) -> list[tuple[Found, float]]:
-    """Those that requests of another sample confirm, at an interval that holds both."""
-    kept = []
+def _confirmed(
+    found: Sequence[Found], other: Window
+) -> tuple[list[tuple[Found, float]], list[Found]]:
+    """Those that requests of another sample confirm, at an interval that holds both; and those of
+    which the two say something else."""
+    kept, doubted = [], []
     for one in found:
-        again = replay_change(other.traffic, one.change)
-        saved, gained = (e.times(1 / other.months) for e in (again.saved, again.gained))
+        saved, gained = _replayed(one, other)
         if one.kind == "renegotiate":
             kept.append((one, saved.mean))
-        elif one.saving.meets(saved):
+        elif not one.saving.meets(saved):
+            doubted.append(one)
+        else:
             both = replace(one, saving=_hull(one.saving, saved), gain=_hull(one.gain, gained))
             if both.gain.mean > 0:
                 kept.append((both, saved.mean))
+    return kept, doubted
+
+
+def _decided(doubted: Sequence[Found], other: Window, third: Window) -> list[tuple[Found, float]]:
+    """Of two samples' intervals one pair in ten does not meet where requests are few: a third
+    sample decides, at an interval that holds all three."""
+    kept = []
+    for one in doubted:
+        readings = [_replayed(one, other), _replayed(one, third)]
+        saved, gained = zip((one.saving, one.gain), *readings, strict=True)
+        if any(saved[2].meets(before) for before in saved[:2]):
+            whole = replace(one, saving=_hull(*saved), gain=_hull(*gained))
+            if whole.gain.mean > 0:
+                kept.append((whole, saved[2].mean))
     return kept
+
+
+def _replayed(one: Found, window: Window) -> tuple[Estimate, Estimate]:
+    """(saved, gained) a month, by the requests of a sample."""
+    again = replay_change(window.traffic, one.change)
+    return again.saved.times(1 / window.months), again.gained.times(1 / window.months)
 
 
 def _confirmed_retries(
@@ -154,9 +181,10 @@ def _confirmed_loops(episodes: Episodes, months: float) -> list[tuple[Found, flo
     return kept
 
 
-def _hull(one: Estimate, other: Estimate) -> Estimate:
-    """Both samples' mean, in an interval that holds both intervals."""
-    return Estimate((one.mean + other.mean) / 2, min(one.low, other.low), max(one.high, other.high))
+def _hull(*estimates: Estimate) -> Estimate:
+    """All samples' mean, in an interval that holds their intervals."""
+    mean = sum(one.mean for one in estimates) / len(estimates)
+    return Estimate(mean, min(one.low for one in estimates), max(one.high for one in estimates))
 
 
 def _keep(found: Sequence[tuple[Found, float]], window: Window, now: datetime) -> int:
