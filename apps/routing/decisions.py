@@ -1,7 +1,6 @@
 """Where the next request goes: the live policy's rule, within what people decided by hand and what
 every cap allows. Part of services; nothing of HTTP is here."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +9,7 @@ from typing import Final
 
 from apps.budgets.book import BudgetBook
 from apps.budgets.core.scopes import Attributes
-from apps.budgets.holds import Ask, Reservation, new_decision_id, reserve
+from apps.budgets.holds import Ask, new_decision_id, reserve
 from apps.budgets.selectors import budget_book
 from apps.insights.guard import Restricted, heed_restrictions
 from apps.pricing.core.money import usd_from_units
@@ -21,18 +20,15 @@ from apps.routing.core.explain import Alternative, explain
 from apps.routing.core.overrides import Mode, hand_of
 from apps.routing.core.rule import Request
 from apps.routing.core.value_model import ValueModel
+from apps.routing.customer_memory import customer_of
 from apps.routing.decision_log import DecisionRecord, log_decision
 from apps.routing.errors import NoCandidate, NotWorthItsPrice
+from apps.routing.granted import Granted
 from apps.routing.policy_memory import Live, Shadow, live_policy
 from apps.tenants.core.access import KeyIdentity
-from apps.tenants.remembered import AWAY
-from apps.tenants.scoping import tenant_scope
-from apps.tenants.selectors import CustomerInfo, find_customer
+from apps.tenants.selectors import CustomerInfo
 
 MAX_REASONS: Final = 10
-MAX_CUSTOMERS: Final = 100_000
-# A customer's tier may change; its id does not.
-CUSTOMER_KNOWN_S: Final = 60.0
 # The chapter's: what an answer is taken to be long, of a task that nobody has seen.
 USUAL_OUTPUT: Final = 500.0
 MIDDLING: Final = 0.5
@@ -111,18 +107,17 @@ def decide(key: KeyIdentity, wanted: DecisionRequest, *, now: datetime) -> Decis
     fits its caps, BudgetsUnknown, Suspended for a key or customer that a finding stopped. One that
     it slowed runs on the cheapest candidate or not at all.
     """
-    customer = _customer(key.tenant_id, wanted.customer)
+    customer = customer_of(key.tenant_id, wanted.customer)
+    customer_id = customer.id if customer else None
     restricted = heed_restrictions(
-        key.tenant_id,
-        api_key_id=key.api_key_id,
-        customer_id=customer.id if customer else None,
+        key.tenant_id, api_key_id=key.api_key_id, customer_id=customer_id
     )
     live = live_policy(key.tenant_id, now)
     budgets = budget_book(key.tenant_id)
     request = _request(wanted, live, customer)
     about = Attributes(
         department_id=budgets.departments.get((wanted.department or "").lower()),
-        customer_id=customer.id if customer else None,
+        customer_id=customer_id,
         project=wanted.project,
         api_key_id=key.api_key_id,
     )
@@ -257,54 +252,20 @@ def _used_up(live: Live, budgets: BudgetBook, asks: Mapping[str, Ask]) -> list[s
     return [f"{name} is used up; meanwhile only the cheapest runs" for name in names]
 
 
-@dataclass(frozen=True, slots=True)
-class _Granted:
-    """What was set aside; without a reservation nothing was, and no cap was asked."""
-
-    backend: str
-    decision_id: str
-    estimate_usd: Decimal
-    reservation: Reservation | None
-
-    @property
-    def is_repeat(self) -> bool:
-        return self.reservation is not None and self.reservation.is_repeat
-
-    @property
-    def held_usd(self) -> Decimal:
-        is_held = self.reservation is not None and self.reservation.is_held
-        return self.estimate_usd if is_held else Decimal(0)
-
-    @property
-    def expires_at(self) -> datetime | None:
-        held = self.reservation
-        return held.expires_at if held and held.is_held else None
-
-    def words(self) -> list[str]:
-        held = self.reservation
-        if held is None:
-            return ["nothing was reserved, so no cap was asked"]
-        if held.is_repeat:
-            return ["the same request id was decided before; this is its answer again"]
-        if not held.is_held:
-            return ["what is left of the budgets is not known just now: nothing is reserved"]
-        return [f"reserved in {len(held.budgets)} budgets"]
-
-
 def _grant(
     key: KeyIdentity, wanted: DecisionRequest, asked: _Asked, plan: Plan, *, now: datetime
-) -> _Granted:
+) -> Granted:
     """The first of the order that every cap lets run; without `reserve` no cap is asked."""
     if not wanted.reserve:
         first = plan.order[0]
-        return _Granted(first, str(new_decision_id(now)), asked.asks[first].estimate_usd, None)
+        return Granted(first, str(new_decision_id(now)), asked.asks[first].estimate_usd, None)
     held = reserve(
         key.tenant_id,
         request_id=wanted.request_id,
         asks=[asked.asks[name] for name in plan.order],
         now=now,
     )
-    return _Granted(held.backend, held.decision_id, held.estimate_usd, held)
+    return Granted(held.backend, held.decision_id, held.estimate_usd, held)
 
 
 def _alternatives(
@@ -398,31 +359,6 @@ def _of_shadow(
         seen = _expected(plan, request, name) if name else None
         told += [seen.cost_usd if seen else 0.0, seen.worth_usd if seen else 0.0]
     return told
-
-
-# Customers change seldom; who is not known yet is asked for again.
-_customers: dict[tuple[int, str], tuple[float, CustomerInfo]] = {}
-
-
-def _customer(tenant_id: int, external_id: str | None) -> CustomerInfo | None:
-    if not external_id:
-        return None
-    clock = time.monotonic()
-    checked_at, known = _customers.get((tenant_id, external_id), (0.0, None))
-    if known is not None and clock - checked_at < CUSTOMER_KNOWN_S:
-        return known
-    try:
-        with tenant_scope(tenant_id):
-            found = find_customer(external_id)
-    except AWAY:
-        if known is None:
-            raise
-        return known
-    if found is not None:
-        if len(_customers) >= MAX_CUSTOMERS:
-            _customers.clear()
-        _customers[tenant_id, external_id] = (clock, found)
-    return found
 
 
 def _said(mode: Mode, plan: Plan, told: Sequence[str]) -> list[str]:

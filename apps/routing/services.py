@@ -135,24 +135,7 @@ def add_override(
     Raises InvalidRoutingInput."""
     reason = _reason(reason)
     begins = starts_at or now
-    if action not in ACTIONS:
-        raise InvalidRoutingInput(f"{action!r} is none of {', '.join(ACTIONS)}", field="action")
-    if backend not in read_backend_keys().values():
-        raise InvalidRoutingInput(
-            f"{backend[:200]!r} is no backend of yours; GET /api/v1/backends lists them",
-            field="backend",
-        )
-    if tier is not None and tier not in TIERS:
-        raise InvalidRoutingInput(f"{tier!r} is none of {', '.join(TIERS)}", field="tier")
-    if task is not None and (not 1 <= len(task) <= MAX_TASK or "\0" in task):
-        raise InvalidRoutingInput(f"a task has 1 to {MAX_TASK} characters", field="task")
-    if (action == "boost") != (boost_share is not None) or not (
-        boost_share is None or (boost_share.is_finite() and 0 < boost_share <= 1)
-    ):
-        raise InvalidRoutingInput(
-            "a boost, and nothing else, has a boost_share: over 0 up to 1 of the request's value",
-            field="boost_share",
-        )
+    _check_override(action, backend, task=task, tier=tier, boost_share=boost_share)
     if ends_at is not None and ends_at <= max(begins, now):
         raise InvalidRoutingInput(
             f"it ends at {ends_at.isoformat()}, which is not later than it starts, or over",
@@ -194,6 +177,34 @@ def add_override(
         now=now,
     )
     return row.pk
+
+
+def _check_override(
+    action: str,
+    backend: str,
+    *,
+    task: str | None,
+    tier: str | None,
+    boost_share: Decimal | None,
+) -> None:
+    if action not in ACTIONS:
+        raise InvalidRoutingInput(f"{action!r} is none of {', '.join(ACTIONS)}", field="action")
+    if backend not in read_backend_keys().values():
+        raise InvalidRoutingInput(
+            f"{backend[:200]!r} is no backend of yours; GET /api/v1/backends lists them",
+            field="backend",
+        )
+    if tier is not None and tier not in TIERS:
+        raise InvalidRoutingInput(f"{tier!r} is none of {', '.join(TIERS)}", field="tier")
+    if task is not None and (not 1 <= len(task) <= MAX_TASK or "\0" in task):
+        raise InvalidRoutingInput(f"a task has 1 to {MAX_TASK} characters", field="task")
+    if (action == "boost") != (boost_share is not None) or not (
+        boost_share is None or (boost_share.is_finite() and 0 < boost_share <= 1)
+    ):
+        raise InvalidRoutingInput(
+            "a boost, and nothing else, has a boost_share: over 0 up to 1 of the request's value",
+            field="boost_share",
+        )
 
 
 def end_override(override_id: int, *, actor: str, now: datetime) -> None:
