@@ -30,8 +30,10 @@ class LostRowsError(RuntimeError):
     """A commit promised more rows than the ledger shows; the fold is undone."""
 
 
-def fold_pending(tenant_id: int, *, now: datetime) -> int:
+def fold_pending(tenant_id: int, *, now: datetime, most_rows: int = ROWS_PER_FOLD) -> int:
     """Fold one portion of the tenant's pending commits; returns the rows folded.
+
+    A portion ends with the commit that brings it to `most_rows`.
 
     0 when nothing is pending, or another process is at it.
     """
@@ -39,7 +41,7 @@ def fold_pending(tenant_id: int, *, now: datetime) -> int:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [FOLD_LOCK, tenant_id])
         if not cursor.fetchone()[0]:
             return 0
-        cursor.execute(CLAIM, {"tenant_id": tenant_id, "rows_per_fold": ROWS_PER_FOLD})
+        cursor.execute(CLAIM, {"tenant_id": tenant_id, "rows_per_fold": most_rows})
         commits = [row[0] for row in cursor.fetchall()]
         if not commits:
             return 0

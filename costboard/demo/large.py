@@ -1,12 +1,16 @@
 """The demo's usage of a few weeks again and again over the twelve months before: `make demo-large`.
 
 What ingest wrote of the newest weeks is repeated by `apps.usage.repeating`, whole weeks earlier,
-so that weekdays and hours keep their shapes, and folded by the same fold as all else.
+so that weekdays and hours keep their shapes, and folded by the same fold as all else: all copies
+of the same weeks at once, as each fold writes every bucket of theirs again.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from django.db import connection
 
 from apps.tenants.scoping import tenant_scope
 from apps.usage.repeating import (
@@ -23,6 +27,13 @@ from costboard.demo.progress import Progress
 WEEKS_REPEATED: Final = 4
 MONTHS: Final = timedelta(days=364)
 WEEK: Final = timedelta(weeks=1)
+# How far back each stretch of the year lies from the weeks that are repeated.
+STRETCHES: Final = [n * WEEKS_REPEATED * WEEK for n in range(1, MONTHS // (WEEKS_REPEATED * WEEK))]
+# Between copies of one stretch.
+APART: Final = timedelta(minutes=3)
+ROWS_PER_FOLD: Final = 1_000_000
+# A fold of so many sorts them in memory.
+WORK_MEMORY: Final = "256MB"
 
 
 def load_large(tenant_id: int, *, wanted_events: int, now: datetime) -> int:
@@ -39,23 +50,19 @@ def load_large(tenant_id: int, *, wanted_events: int, now: datetime) -> int:
         return 0
     ensure_months(now - MONTHS - WEEKS_REPEATED * WEEK, now)
     progress = Progress("months", missing)
-    for back in shifts():
-        for first in range(0, template.rows, ROWS_PER_COMMIT):
-            rows = min(ROWS_PER_COMMIT, template.rows - first, missing - progress.done)
-            if rows <= 0:
-                progress.finish()
-                return progress.done
-            progress.advance(_repeat(tenant_id, template, first, rows, back))
+    copies = 0
+    with _work_memory():
+        while progress.done < missing:
+            # Whole rounds through the year first, then one that ends where there is enough.
+            rounds = max(1, (missing - progress.done) // (template.rows * len(STRETCHES)))
+            for stretch in STRETCHES:
+                for copy in range(copies, copies + rounds):
+                    _repeat(tenant_id, template, stretch + copy * APART, missing, progress)
+                while fold_pending(tenant_id, now=now, most_rows=ROWS_PER_FOLD):
+                    pass
+            copies += rounds
     progress.finish()
     return progress.done
-
-
-def shifts() -> Iterator[timedelta]:
-    """Every four weeks back through the months, then the same some minutes off, without end."""
-    blocks = MONTHS // (WEEKS_REPEATED * WEEK)
-    for round_ in range(1, 10_000):
-        for block in range(1, blocks):
-            yield block * WEEKS_REPEATED * WEEK + timedelta(minutes=3 * (round_ - 1))
 
 
 def count_events(tenant_id: int, *, now: datetime) -> int:
@@ -64,9 +71,26 @@ def count_events(tenant_id: int, *, now: datetime) -> int:
         return read_spend(SpendQuery(start, now + timedelta(days=1))).total.requests
 
 
-def _repeat(tenant_id: int, template: Template, first: int, rows: int, back: timedelta) -> int:
-    now = datetime.now(UTC)
-    written = repeat_charges(tenant_id, template, first=first, rows=rows, back=back, now=now)
-    while fold_pending(tenant_id, now=now):
-        pass
-    return written
+def _repeat(
+    tenant_id: int, template: Template, back: timedelta, missing: int, progress: Progress
+) -> None:
+    """One copy of the template, or what is missing of the events."""
+    for first in range(0, template.rows, ROWS_PER_COMMIT):
+        rows = min(ROWS_PER_COMMIT, template.rows - first, missing - progress.done)
+        if rows > 0:
+            progress.advance(
+                repeat_charges(
+                    tenant_id, template, first=first, rows=rows, back=back, now=datetime.now(UTC)
+                )
+            )
+
+
+@contextmanager
+def _work_memory() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('work_mem', %s, false)", [WORK_MEMORY])
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET work_mem")
