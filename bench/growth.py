@@ -8,6 +8,7 @@ BENCH_GROWTH_ROWS makes it smaller. Not among the entries that run by default: i
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from statistics import median
 from typing import Final
 
@@ -15,6 +16,7 @@ import psutil  # type: ignore[import-untyped,unused-ignore]
 import psycopg
 from django.conf import settings
 
+from apps.usage.identities import keep_segments
 from bench import installation
 from bench.ingest import BATCH, post
 from bench.results import Result
@@ -34,8 +36,9 @@ WITH made AS (
         gen_random_uuid() AS identity
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
 ), known AS (
-    INSERT INTO usage_identity (tenant_id, identity, content_hash, ledger_id, occurred_at)
-    SELECT %(tenant_id)s, identity, n, id, occurred_at FROM made
+    INSERT INTO usage_identity (tenant_id, identity, content_hash, ledger_id, occurred_at, segment)
+    SELECT %(tenant_id)s, identity, n, id, occurred_at, segment
+    FROM made, usage_identity_segment WHERE sealed_at IS NULL
 )
 INSERT INTO usage_ledger (tenant_id, id, occurred_at, received_at, slice_id, source, event_id,
     uncached_input_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
@@ -76,6 +79,7 @@ def _fill(tenant_id: int, first: int, last: int) -> None:
                 FILL,
                 {"tenant_id": tenant_id, "first": start, "last": min(start + PORTION, last) - 1},
             )
+            keep_segments(now=datetime.now(UTC))
         connection.execute("ANALYZE usage_identity")
         connection.execute("CHECKPOINT")
         ((backend,),) = connection.execute("SELECT pg_backend_pid()").fetchall()

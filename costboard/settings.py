@@ -252,6 +252,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 300.0,
         "options": {"expires": 300},
     },
+    "keep-identity-segments": {
+        "task": "apps.usage.tasks.keep_identity_segments",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
     "maintain-ledger": {
         "task": "apps.usage.tasks.maintain_ledger",
         "schedule": 3600.0,

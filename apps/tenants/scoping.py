@@ -59,8 +59,12 @@ def execute_in_scope(
     parameters: Sequence[Any] | Mapping[str, Any],
     *,
     statement_limit_s: float,
+    hold: str | None = None,
 ) -> list[tuple[Any, ...]]:
     """One statement, alone in a transaction of this tenant's scope: its rows; durable then.
+
+    `hold` is an SQL expression that takes a lock of the transaction before the statement begins,
+    and so before what it sees is fixed.
 
     The wall and the statement go in one message, which PostgreSQL takes as one transaction, and
     settings made in it end with it. In `tenant_scope` they are four round trips, and after each a
@@ -70,9 +74,13 @@ def execute_in_scope(
     with ExitStack() as stack, connection.cursor() as cursor:
         if connection.in_atomic_block:
             stack.enter_context(tenant_scope(tenant_id, statement_limit_s=statement_limit_s))
+            if hold:
+                cursor.execute(f"SELECT {hold}")
             cursor.execute(statement, parameters)
         else:
             wall = _wall(tenant_id, statement_limit_s)
+            if hold:
+                wall += f", {hold}"
             cursor.execute(f"{wall}; {statement}", parameters)
             cursor.nextset()
         found: list[tuple[Any, ...]] = cursor.fetchall()

@@ -4,7 +4,6 @@ A charge is its row in the ledger and the adjustments that repricing added to it
 is what they come to. It belongs where it was last moved. Everything here only reads.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from apps.tenants.scoping import current_tenant_id
 from apps.tenants.selectors import list_api_keys, list_customers, list_departments
 from apps.usage.charge_moves import Move, read_moves
 from apps.usage.core.rating import used_nothing
-from apps.usage.ledger import LEFT_JOIN_MOVED
+from apps.usage.ledger import LEFT_JOIN_MOVED, identity_of
 from apps.usage.slice_labels import Dimension, slice_conditions
 
 MAX_CHARGES: Final = 200
@@ -168,11 +167,10 @@ _UNPRICED: Final = "(l.cost_usd IS NULL)::integer + coalesce(adjusted.change, 0)
 
 def find_charge_id(*, source: str, event_id: str) -> int | None:
     """The ledger id of the charge of an event, by what the router called it."""
-    identity = hashlib.blake2b(f"{source}\0{event_id}".encode(), digest_size=16).hexdigest()
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT ledger_id FROM usage_identity WHERE tenant_id = %s AND identity = %s::uuid",
-            [current_tenant_id(), identity],
+            [current_tenant_id(), identity_of(source, event_id).hex()],
         )
         row = cursor.fetchone()
     return int(row[0]) if row else None

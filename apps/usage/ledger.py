@@ -10,17 +10,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from functools import partial
-from operator import attrgetter
-from typing import Any, Final
+from operator import attrgetter, itemgetter
+from typing import Any, Final, TypeVar
 
 import msgspec
 import psycopg
-from django.db import connection
+from django.db import OperationalError, connection
 
 from apps.tenants.scoping import execute_in_scope, tenant_scope
 from apps.usage.core.events import UsageEvent
+from apps.usage.identities import (
+    HOLD_OPEN_SQL,
+    OPEN_SQL,
+    Segments,
+    find_sealed,
+    known_segments,
+    renew_segments,
+)
+
+Item = TypeVar("Item")
 
 ROW_BITS = 16
+# How often one commit may meet a segment that was sealed since it looked.
+MOST_TURNS: Final = 3
 MAX_ROWS_PER_COMMIT = 1 << ROW_BITS
 
 # The ledger's columns that are an event's own words -> (type, the event's field).
@@ -60,15 +72,13 @@ LEFT_JOIN_MOVED = """LEFT JOIN LATERAL (
         AND m.occurred_at = l.occurred_at AND m.request_change = 1
 ) AS moved ON true"""
 
-# The low byte of a content hash is the door: reports by two doors are of one event, whatever each
-# says of it (decision 10); only within one door does other content contradict.
+# Rows whose identity another row took, of this commit or of one before it in the open segment.
 SEEN_BEFORE: Final = """
-SELECT event.row - 1, known.content_hash = event.content_hash
-    OR (known.content_hash & 255) <> (event.content_hash & 255)
+SELECT event.row - 1, known.content_hash, event.content_hash
 FROM unnest(%(identity)s::uuid[], %(content_hash)s::bigint[])
     WITH ORDINALITY AS event (identity, content_hash, row)
 JOIN usage_identity AS known ON known.tenant_id = %(tenant_id)s
-    AND known.identity = event.identity
+    AND known.identity = event.identity AND known.segment = {segment:d}
 WHERE known.ledger_id <> %(first_id)s + event.row - 1
 ORDER BY event.row
 """
@@ -83,17 +93,19 @@ FROM written HAVING count(*) > 0
 # Identities are taken in order, so that two commits with the same ones wait and never deadlock.
 # Rows whose identity was taken before are left out of the ledger. That is looked up only when there
 # are any, and by hash: nothing is joined, so no plan depends on a guess of how many rows come.
+# No row at all is written, and none returned, if the segment is not the open one any more.
 WRITE: Final = f"""
 WITH this_commit AS MATERIALIZED (
-    SELECT nextval('usage_commit_number') AS number
+    SELECT nextval('usage_commit_number') AS number, segment FROM ({OPEN_SQL}) AS opened
 ), fresh AS (
-    INSERT INTO usage_identity (tenant_id, identity, content_hash, ledger_id, occurred_at)
-    SELECT %(tenant_id)s, identity, content_hash, (number << {ROW_BITS}) + row - 1, occurred_at
+    INSERT INTO usage_identity (tenant_id, identity, content_hash, ledger_id, occurred_at, segment)
+    SELECT %(tenant_id)s, identity, content_hash, (number << {ROW_BITS}) + row - 1, occurred_at,
+        segment
     FROM this_commit, unnest(
         %(identity)s::uuid[], %(content_hash)s::bigint[], %(occurred_at)s::timestamptz[]
     ) WITH ORDINALITY AS event (identity, content_hash, occurred_at, row)
     ORDER BY identity, row
-    ON CONFLICT (tenant_id, identity) DO NOTHING
+    ON CONFLICT (tenant_id, identity, segment) DO NOTHING
     RETURNING ledger_id
 ), counted AS MATERIALIZED (
     SELECT count(*) AS fresh_count FROM fresh
@@ -141,6 +153,17 @@ class Written:
     seen: list[tuple[int, Seen]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows that no sealed segment holds."""
+
+    tenant_id: int
+    segments: Segments
+    staged: Sequence[StagedEvent]
+    names: Sequence[bytes]
+    contents: Sequence[int]
+
+
 def write_commit(
     tenant_id: int,
     staged: Sequence[StagedEvent],
@@ -152,29 +175,61 @@ def write_commit(
     """Write up to MAX_ROWS_PER_COMMIT events in a transaction in the tenant's scope.
 
     Durable when this returns, or when the caller's transaction commits if there is one.
+    Raises OperationalError when the database does not keep up.
     """
-    identities = {"tenant_id": tenant_id, **_identity_columns(staged)}
+    names, contents = _fingerprints(staged)
+    for _ in range(MOST_TURNS):
+        segments = known_segments()
+        sealed = find_sealed(tenant_id, names, segments, statement_limit_s=statement_limit_s)
+        rows = [row for row in range(len(staged)) if row not in sealed]
+        batch = _Batch(
+            tenant_id, segments, _pick(staged, rows), _pick(names, rows), _pick(contents, rows)
+        )
+        written = _write(batch, rate_revision, now, statement_limit_s)
+        if written is not None:
+            seen = [(row, _compare(stands, contents[row])) for row, stands in sealed.items()]
+            seen += [(rows[row], how) for row, how in written.seen]
+            return Written(written.commit_number, sorted(seen, key=itemgetter(0)))
+        renew_segments(segments)
+    raise OperationalError(
+        f"identity segments were sealed {MOST_TURNS} times while a commit waited"
+    )
+
+
+def _write(
+    batch: _Batch, rate_revision: int, now: datetime, statement_limit_s: float
+) -> Written | None:
+    """What no sealed segment holds; None if the segment that was open is not any more."""
+    identities = {
+        "tenant_id": batch.tenant_id,
+        "identity": _array([name.hex() for name in batch.names]),
+        "content_hash": _array(list(batch.contents)),
+    }
     parameters = {
         **identities,
-        "row_count": len(staged),
+        **batch.segments.as_parameters,
+        "row_count": len(batch.staged),
         "rate_revision": rate_revision,
         "now": now,
-        **_ledger_columns(staged),
+        **_ledger_columns(batch.staged),
     }
-    in_scope = partial(execute_in_scope, tenant_id, statement_limit_s=statement_limit_s)
-    if len(staged) <= MAX_ROWS_AT_ONCE:
-        ((commit_number, fresh_count),) = in_scope(WRITE, parameters)
+    in_scope = partial(execute_in_scope, batch.tenant_id, statement_limit_s=statement_limit_s)
+    if len(batch.staged) <= MAX_ROWS_AT_ONCE:
+        found = in_scope(WRITE, parameters, hold=HOLD_OPEN_SQL)
     else:
-        with tenant_scope(tenant_id, statement_limit_s=statement_limit_s):
-            ((commit_number, fresh_count),) = _run_prepared(WRITE, parameters)
-    if fresh_count == len(staged):
+        with tenant_scope(batch.tenant_id, statement_limit_s=statement_limit_s):
+            _run_prepared(f"SELECT {HOLD_OPEN_SQL}", {})
+            found = _run_prepared(WRITE, parameters)
+    if not found:
+        return None
+    ((commit_number, fresh_count),) = found
+    if fresh_count == len(batch.staged):
         return Written(commit_number, [])
     # Asked after the commit: identities stay, and those that another commit took meanwhile are
     # visible to a later statement only.
-    first_id = commit_number << ROW_BITS
-    compared = in_scope(SEEN_BEFORE, {**identities, "first_id": first_id})
-    seen = [(row, Seen.SAME_CONTENT if same else Seen.OTHER_CONTENT) for row, same in compared]
-    return Written(commit_number, seen)
+    statement = SEEN_BEFORE.format(segment=batch.segments.open)
+    compared = in_scope(statement, {**identities, "first_id": commit_number << ROW_BITS})
+    return Written(commit_number, [(row, _compare(*hashes)) for row, *hashes in compared])
 
 
 def _run_prepared(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -192,15 +247,26 @@ def ensure_partitions(first: datetime, last: datetime) -> int:
 
 def fingerprint_of(event: UsageEvent) -> tuple[str, int]:
     """(identity as hex, content hash) of an event as `write_commit` writes them."""
-    identity = hashlib.blake2b(f"{event.source}\0{event.event_id}".encode(), digest_size=16)
-    said = msgspec.msgpack.encode(event, order="deterministic")
-    digest = hashlib.blake2b(said, digest_size=7).digest()
-    return identity.hexdigest(), int.from_bytes(digest, signed=True) << 8 | event.door
+    (name,), (content,) = _fingerprints([StagedEvent(event, 0, 0)])
+    return name.hex(), content
+
+
+def identity_of(source: str, event_id: str) -> bytes:
+    """By what an event is known, whatever it says: 16 bytes."""
+    return hashlib.blake2b(f"{source}\0{event_id}".encode(), digest_size=16).digest()
 
 
 def is_same_report(stands: int, content: int) -> bool:
-    """Whether content hashes of one identity agree, as SEEN_BEFORE compares them."""
+    """Whether content hashes of one identity agree.
+
+    The low byte is the door: reports by two doors are of one event, whatever each says of it
+    (decision 10); only within one door does other content contradict.
+    """
     return stands == content or (stands & 255) != (content & 255)
+
+
+def _compare(stands: int, content: int) -> Seen:
+    return Seen.SAME_CONTENT if is_same_report(stands, content) else Seen.OTHER_CONTENT
 
 
 def _psycopg_connection() -> psycopg.Connection[Any]:
@@ -208,26 +274,26 @@ def _psycopg_connection() -> psycopg.Connection[Any]:
     return connection.connection  # type: ignore[no-any-return]
 
 
-def _identity_columns(staged: Sequence[StagedEvent]) -> dict[str, str | None]:
+def _fingerprints(staged: Sequence[StagedEvent]) -> tuple[list[bytes], list[int]]:
+    """Identities and content hashes."""
     encode = msgspec.msgpack.Encoder(order="deterministic").encode
-    blake2b, from_bytes = hashlib.blake2b, int.from_bytes
-    identities, contents = [], []
+    names, contents = [], []
     for item in staged:
         event = item.event
-        name = f"{event.source}\0{event.event_id}".encode()
-        digest = blake2b(encode(event), digest_size=7).digest()
-        identities.append(blake2b(name, digest_size=16).hexdigest())
-        contents.append(from_bytes(digest, signed=True) << 8 | event.door)
-    return {
-        "identity": _array(identities),
-        "content_hash": _array(contents),
-        "occurred_at": _array([item.event.occurred_at for item in staged]),
-    }
+        digest = hashlib.blake2b(encode(event), digest_size=7).digest()
+        names.append(identity_of(event.source, event.event_id))
+        contents.append(int.from_bytes(digest, signed=True) << 8 | event.door)
+    return names, contents
+
+
+def _pick(values: Sequence[Item], rows: Sequence[int]) -> Sequence[Item]:
+    return values if len(rows) == len(values) else [values[row] for row in rows]
 
 
 def _ledger_columns(staged: Sequence[StagedEvent]) -> dict[str, str | None]:
     events = [item.event for item in staged]
     columns = {
+        "occurred_at": _array([event.occurred_at for event in events]),
         "cost_units": _array([c if (c := item.cost_units) >= 0 else None for item in staged]),
         "slice_id": _array([item.slice_id for item in staged]),
     }

@@ -50,7 +50,7 @@ class Reconciliation:
 
 TOTALS = """
 SELECT (SELECT count(*) FROM usage_ledger WHERE tenant_id = %(tenant_id)s AND kind = 0),
-    (SELECT count(*) FROM usage_identity WHERE tenant_id = %(tenant_id)s),
+    (SELECT count(DISTINCT identity) FROM usage_identity WHERE tenant_id = %(tenant_id)s),
     (SELECT coalesce(sum(rows), 0) FROM usage_commit WHERE tenant_id = %(tenant_id)s),
     (SELECT coalesce(sum(cost_usd), 0) FROM usage_ledger WHERE tenant_id = %(tenant_id)s)
 """

@@ -6,7 +6,6 @@ the cost at the same prices; it is queued for the rollups and folded as all othe
 is the content hash: the same id sent later is told that it contradicts, and is not counted again.
 """
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,11 +15,13 @@ from django.db import connection
 from apps.pricing.selectors import list_backends
 from apps.tenants.scoping import current_tenant_id, tenant_scope
 from apps.tenants.selectors import get_tenant
-from apps.usage.ledger import ROW_BITS, ensure_partitions
+from apps.usage.identities import find_sealed, hold_open_segment, keep_segments
+from apps.usage.ledger import ROW_BITS, ensure_partitions, identity_of
 from apps.usage.unit_prices import read_price_history
 
 ROWS_PER_COMMIT: Final = 50_000
 MOST_DAYS_BACK: Final = 395
+LONGEST_LOOK_UP_S: Final = 60
 # No content of the native door (whose number is 0) has this hash: no report is the same as a row
 # that no report made, and none is counted beside it.
 NO_CONTENT: Final = 0
@@ -51,10 +52,11 @@ WITH this_commit AS MATERIALIZED (
     FROM this_commit, unnest(%(event_id)s::text[], %(identity)s::uuid[])
         WITH ORDINALITY AS name (event_id, identity, row)
     JOIN usage_template AS t ON t.n = %(first)s + name.row - 1
+    WHERE name.row - 1 <> ALL (%(sealed)s::integer[])
 ), known AS (
-    INSERT INTO usage_identity (tenant_id, identity, content_hash, ledger_id, occurred_at)
-    SELECT %(tenant_id)s, identity, {NO_CONTENT}, ledger_id, occurred_at FROM made
-    ON CONFLICT (tenant_id, identity) DO NOTHING RETURNING ledger_id
+    INSERT INTO usage_identity (tenant_id, identity, content_hash, ledger_id, occurred_at, segment)
+    SELECT %(tenant_id)s, identity, {NO_CONTENT}, ledger_id, occurred_at, %(segment)s FROM made
+    ON CONFLICT (tenant_id, identity, segment) DO NOTHING RETURNING ledger_id
 ), written AS (
     INSERT INTO usage_ledger (tenant_id, id, occurred_at, received_at, slice_id, event_id, {_OWN})
     SELECT %(tenant_id)s, ledger_id, occurred_at, %(now)s, slice_id, event_id, {_OWN}
@@ -115,29 +117,30 @@ def repeat_charges(
             "SELECT source, n FROM usage_template WHERE n >= %s AND n < %s ORDER BY n",
             [first, first + rows],
         )
+        segments = hold_open_segment()
         begun = f"{template.start:%y%m%d%H}"
         names = [(source, f"again-{begun}-{minutes}-{n}") for source, n in cursor.fetchall()]
+        identities = [identity_of(source, name) for source, name in names]
+        sealed = find_sealed(tenant_id, identities, segments, statement_limit_s=LONGEST_LOOK_UP_S)
         parameters: dict[str, Any] = {
             "tenant_id": current_tenant_id(),
+            "segment": segments.open,
+            "sealed": list(sealed),
             "first": first,
             "back": back,
             "now": now,
             "event_id": [name for _, name in names],
-            "identity": [_identity(source, name) for source, name in names],
+            "identity": [identity.hex() for identity in identities],
         }
         cursor.execute(WRITE, parameters)
         written = cursor.fetchone()
+    keep_segments(now=now)
     return int(written[0]) if written else 0
 
 
 def ensure_months(first: datetime, last: datetime) -> None:
     """The ledger's partitions for a stretch that is to be filled."""
     ensure_partitions(first, last)
-
-
-def _identity(source: str, event_id: str) -> str:
-    """As `fingerprint_of` makes it."""
-    return hashlib.blake2b(f"{source}\0{event_id}".encode(), digest_size=16).hexdigest()
 
 
 def _steady_backends(now: datetime) -> list[int]:

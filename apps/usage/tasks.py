@@ -9,6 +9,7 @@ from django.utils import timezone
 from apps.tenants.selectors import list_tenant_ids
 from apps.usage.hardware_costs import close_due_hours
 from apps.usage.hardware_provisional import refresh_provisional_rates
+from apps.usage.identities import keep_segments
 from apps.usage.imports import (
     continue_import,
     forget_stale_uploads,
@@ -41,6 +42,12 @@ def maintain_ledger() -> None:
     for tenant_id in list_tenant_ids():
         forget_old_minutes(tenant_id, now=now)
         forget_stale_uploads(tenant_id, now=now)
+
+
+@shared_task
+def keep_identity_segments() -> None:
+    """Seal the segment of identities that is full; make the filters that sealed ones lack."""
+    keep_segments(now=timezone.now())
 
 
 @shared_task

@@ -228,8 +228,10 @@ def test_lock_on_one_tenants_event_refuses_that_tenant_alone(site: Site) -> None
     with site.owner() as owner:
         # What a commit that never ends would hold: the identity of this very event.
         owner.execute(
-            "INSERT INTO usage_identity (tenant_id, identity, content_hash, ledger_id, occurred_at)"
-            " SELECT %s, %s, 0, 0, now()",
+            "INSERT INTO usage_identity"
+            " (tenant_id, identity, content_hash, ledger_id, occurred_at, segment)"
+            " SELECT %s, %s, 0, 0, now(), segment FROM usage_identity_segment"
+            " WHERE sealed_at IS NULL",
             [site.tenant_id, identity_of(event)],
         )
         assert_refused_for_now([site.post([event])])
