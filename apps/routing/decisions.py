@@ -114,7 +114,7 @@ def decide(key: KeyIdentity, wanted: DecisionRequest, *, now: datetime) -> Decis
     )
     live = live_policy(key.tenant_id, now)
     budgets = budget_book(key.tenant_id)
-    request = _request(wanted, live, customer)
+    request = _request(key, wanted, live, customer)
     about = Attributes(
         department_id=budgets.departments.get((wanted.department or "").lower()),
         customer_id=customer_id,
@@ -123,9 +123,11 @@ def decide(key: KeyIdentity, wanted: DecisionRequest, *, now: datetime) -> Decis
     )
     asked = _asked(wanted, request, about, budgets, now=now)
     mode = live.modes.of(wanted.department)
-    used_up = _used_up(live, budgets, asked.asks)
+    rule = live.rule(now.timestamp(), asked.named)
+    may_run = {option.backend for option in rule.options_of(request.tier, request.task)}
+    used_up = _used_up(live, budgets, [ask for name, ask in asked.asks.items() if name in may_run])
     plan = choose(
-        live.rule(now.timestamp(), asked.named),
+        rule,
         request,
         live.room,
         candidates=list(asked.asks),
@@ -199,7 +201,9 @@ def _asked(
     return _Asked(request, asks, named, unpriced)
 
 
-def _request(wanted: DecisionRequest, live: Live, customer: CustomerInfo | None) -> Request:
+def _request(
+    key: KeyIdentity, wanted: DecisionRequest, live: Live, customer: CustomerInfo | None
+) -> Request:
     model = live.model
     task = model.task_of(wanted.task)
     usual = live.estimated_out.get(task, USUAL_OUTPUT)
@@ -213,6 +217,10 @@ def _request(wanted: DecisionRequest, live: Live, customer: CustomerInfo | None)
         max_tokens_out=wanted.max_output_tokens,
         value_usd=0.0,
         difficulty=wanted.difficulty,
+        customer=wanted.customer or "",
+        project=wanted.project or "",
+        router=key.name,
+        code=wanted.department or "",
     )
     return request._replace(value_usd=_value_usd(model, request, wanted, live))
 
@@ -239,13 +247,12 @@ def _worst_case_units(
     )
 
 
-def _used_up(live: Live, budgets: BudgetBook, asks: Mapping[str, Ask]) -> list[str]:
-    """Budgets that throttle, cover the request whatever it runs on, and have nothing left."""
-    if not live.spent_up:
+def _used_up(live: Live, budgets: BudgetBook, asks: Sequence[Ask]) -> list[str]:
+    """Budgets that throttle, cover the request whatever it may run on, and have nothing left."""
+    if not live.spent_up or not asks:
         return []
     covering = [
-        {terms.id: terms.name for terms in budgets.matching(ask.attributes)}
-        for ask in asks.values()
+        {terms.id: terms.name for terms in budgets.matching(ask.attributes)} for ask in asks
     ]
     shared = live.spent_up.intersection(*covering)
     names = [covering[0][number] for number in sorted(shared)]

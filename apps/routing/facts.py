@@ -18,6 +18,7 @@ from apps.routing.core.catalog import Catalog
 from apps.routing.core.live import Moment
 from apps.routing.core.rule import Room
 from apps.routing.core.value_model import MAX_BACKENDS, ValueModel
+from apps.routing.throttles import is_used_up
 from apps.tenants.selectors import TenantInfo, get_tenant, list_departments
 from apps.usage.selectors import SpendQuery, SpendRow, read_spend
 from apps.usage.traffic_sample import SampledCharge, read_sample
@@ -39,12 +40,17 @@ EVEN_REQUESTS: Final = 50.0
 @dataclass(frozen=True, slots=True)
 class Means:
     """What may be spent, and what is left of it now. `refusing`: departments in which a budget
-    that refuses stands. `spent_up`: ids of budgets that throttle and have nothing left."""
+    that refuses stands. `used_up`: budgets that throttle, of whose period nothing is left."""
 
     money: Money
     room: Room
     refusing: frozenset[str]
-    spent_up: frozenset[int]
+    used_up: tuple[BudgetStanding, ...]
+
+    @property
+    def spent_up(self) -> list[int]:
+        """Their ids."""
+        return sorted(standing.terms.id for standing in self.used_up)
 
 
 def moment_of(tenant: TenantInfo, now: datetime) -> Moment:
@@ -192,10 +198,8 @@ def read_means(now: datetime, codes: Sequence[str], share: Mapping[str, float]) 
     total, left = {"": NO_LIMIT_USD}, {"": NO_LIMIT_USD}
     day_total = day_left = NO_LIMIT_USD
     refusing: set[str] = set()
-    spent_up: set[int] = set()
-    for standing in read_standings(now=now):
-        if standing.terms.on_limit == "throttle" and standing.left <= 0:
-            spent_up.add(standing.terms.id)
+    standings = read_standings(now=now)
+    for standing in standings:
         members = _members(standing, families, codes)
         if members is None or not standing.period.contains(now):
             continue
@@ -219,7 +223,7 @@ def read_means(now: datetime, codes: Sequence[str], share: Mapping[str, float]) 
         money=Money(total[""], day_total, {code: total.get(code, NO_LIMIT_USD) for code in codes}),
         room=Room(left[""], day_left, {code: left.get(code, NO_LIMIT_USD) for code in codes}),
         refusing=frozenset(refusing),
-        spent_up=frozenset(spent_up),
+        used_up=tuple(standing for standing in standings if is_used_up(standing, now)),
     )
 
 

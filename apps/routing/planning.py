@@ -21,11 +21,12 @@ from apps.pricing.selectors import current_rate_book, read_backend_keys
 from apps.routing.core.building import NO_LIMIT_USD, Money, build_catalog
 from apps.routing.core.catalog import Catalog
 from apps.routing.core.live import Standing, pace_live, plan_live
-from apps.routing.core.policy import Policy, from_json, to_json
+from apps.routing.core.policy import Policy, Throttle, from_json, to_json
 from apps.routing.core.recent import Charge, digest
 from apps.routing.core.rule import Room
 from apps.routing.core.value_model import ValueModel
 from apps.routing.core.value_model import read_value_model as value_model_from
+from apps.routing.core.weights import with_throttles
 from apps.routing.facts import (
     UNASSIGNED,
     Means,
@@ -42,6 +43,7 @@ from apps.routing.facts import (
 from apps.routing.live_models import LivePolicy, PolicyChange, ShadowPolicy
 from apps.routing.models import RoutingMode, RoutingOverride
 from apps.routing.selectors import read_value_model
+from apps.routing.throttles import throttles_of
 from apps.tenants.scoping import current_tenant_id, tenant_scope
 from apps.tenants.selectors import get_tenant, list_customers, list_departments
 from apps.usage.traffic_sample import SampledCharge
@@ -52,6 +54,7 @@ RETRY_AFTER: Final = timedelta(minutes=5)
 PLAN_LOCK: Final = 0x0B1A5
 # A price that moved so far from what the history last said is told again.
 TOLD_SHARE, TOLD_LEAST = 0.10, 0.05
+MOST_TURNED: Final = 20
 HISTORY_KEPT: Final = timedelta(days=180)
 UNITS_PER_USD: Final = 1e24
 CHANGED: Final = {
@@ -162,7 +165,10 @@ def _plan(
             last=Standing.from_json(last.standing) if last else None,
             counted=counted,
         )
+        planned = dict(policy.weights)
+        policy = with_throttles(policy, throttles_of(means.used_up, policy.backends), planned)
         facts = {
+            "weights": planned,
             "codes": list(codes),
             "share": share,
             "estimated_out": dict(recent.estimated_out),
@@ -170,7 +176,7 @@ def _plan(
             "conversion": dict(recent.conversion),
             "capacity": catalog.local_requests_per_hour,
             "refusing": sorted(means.refusing),
-            "spent_up": sorted(means.spent_up),
+            "spent_up": means.spent_up,
             "budget_factor": factor,
         }
         return _Made(policy, standing, facts, "; ".join(failures))
@@ -253,18 +259,23 @@ def _pace(row: LivePolicy, now: datetime) -> None:
     at = moment_of(get_tenant(), now)
     means = read_means(now, codes, facts["share"])
     room = _room(means, facts["budget_factor"], read_local_places(now, facts["capacity"]))
+    before = from_json(row.document)
     policy, standing = pace_live(
-        from_json(row.document),
+        before,
         Standing.from_json(row.standing),
         at=at,
         room=room,
         counted=read_counted(now, codes),
     )
-    facts |= {"refusing": sorted(means.refusing), "spent_up": sorted(means.spent_up)}
+    throttles = throttles_of(means.used_up, policy.backends)
+    policy = with_throttles(policy, throttles, facts.get("weights", policy.weights))
+    turned = _turned(before.throttles, policy.throttles)
+    facts |= {"refusing": sorted(means.refusing), "spent_up": means.spent_up}
     moved = _moved(facts.get("told", {}), policy)
-    if moved and not row.shadow:
+    if (moved or turned) and not row.shadow:
         facts["told"] = _prices(policy)
-        _tell(policy, "pace", ["what was spent, against what the plan meant to be"], moved, now)
+        paced = ["what was spent, against what the plan meant to be"] if moved else []
+        _tell(policy, "pace", [*turned, *paced], moved, now)
     row.version, row.document = policy.version, to_json(policy)
     row.standing, row.facts, row.issued_at = standing.as_json(), facts, now
     row.save(update_fields=["version", "document", "standing", "facts", "issued_at"])
@@ -342,6 +353,13 @@ def _moved(
         if abs(price - old) > max(least, TOLD_SHARE * abs(old), 0.005):
             moved.append({"what": what, "from": round(old, 4), "to": round(price, 4)})
     return moved
+
+
+def _turned(before: Sequence[Throttle], after: Sequence[Throttle]) -> list[str]:
+    """Budgets that began to throttle, and that ended."""
+    had, has = {one.budget for one in before}, {one.budget for one in after}
+    began = [f"{name} is used up: it throttles from now on" for name in sorted(has - had)]
+    return [*began, *(f"{name} throttles no more" for name in sorted(had - has))][:MOST_TURNED]
 
 
 def _tell(

@@ -19,6 +19,7 @@ from apps.routing.facts import UNASSIGNED, moment_of, price_of_card, read_prices
 from apps.routing.live_models import LivePolicy
 from apps.routing.models import RoutingMode, RoutingOverride, ValueModelVersion
 from apps.routing.selectors import list_overrides, read_modes, read_value_model, shadow_model
+from apps.routing.throttles import read_used_up
 from apps.tenants.remembered import Remembered
 from apps.tenants.scoping import current_tenant_id, tenant_scope
 from apps.tenants.selectors import get_tenant
@@ -109,7 +110,8 @@ def _read(known: Live | None, now: datetime) -> Live:
     row = rows.pop("", None)
     model = read_value_model(now)
     if row is None:
-        policy, document, facts = _unplanned(model, now), "", {}
+        policy, document = _unplanned(model, now), ""
+        facts: dict[str, Any] = {"spent_up": read_used_up(now)}
     else:
         policy, document, facts = from_json(row.document), row.document, row.facts
     if known is not None:

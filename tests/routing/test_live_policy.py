@@ -8,7 +8,10 @@ from decimal import Decimal
 import pytest
 
 from apps.budgets.errors import BudgetRefused
+from apps.budgets.services import BudgetTermsInput, archive_budget, create_budget
 from apps.routing.core.choosing import NoneEligible
+from apps.routing.core.policy import Throttle, from_json
+from apps.routing.core.rule import Request, Rule
 from apps.routing.decision_log import client, store_decisions
 from apps.routing.errors import NotWorthItsPrice
 from apps.routing.live_models import ShadowPolicy
@@ -23,6 +26,7 @@ from apps.routing.selectors import (
 from apps.routing.services import add_override, begin_shadow, set_value_model
 from apps.routing.simulations import ask_simulation, get_simulation, run_simulation
 from apps.tenants.scoping import tenant_scope
+from apps.tenants.services import create_customer, create_department
 from tests.conftest import Key
 from tests.routing.stories import HOUR, LARGE, LOCAL, MINI, Story
 
@@ -233,6 +237,107 @@ def test_a_budget_that_throttles_leaves_the_cheapest(story: Story) -> None:
     story.plan()
     decision = story.decide(revenue_usd=5.0)
     assert decision.backend == LOCAL
+    assert "day budget is used up; meanwhile only the cheapest runs" in decision.reasons
+
+
+def test_a_pulled_policy_says_when_a_budget_begins_and_ends_to_throttle(story: Story) -> None:
+    budget_id = story.budget("1", "day", "throttle", department="support")
+    before = story.plan()
+    assert before.throttles == ()
+    etag = live_policy(story.key.tenant_id, story.now).etag
+    story.spend_large(60)
+    during = story.pace()
+    assert during.throttles == (Throttle("day budget", departments=("support",)),)
+    live = live_policy(story.key.tenant_id, story.now)
+    assert live.etag != etag
+    rule, room = Rule(from_json(live.document)), live.room
+    dear = Request("support", "standard", "chat", 4000, 500.0, 500.0, 5.0, 0.5)
+    assert Rule(before).decide(dear, room).backend == LARGE
+    assert rule.decide(dear, room)[::3] == (LOCAL, "throttled")
+    # Another department's, and those that the policy prices with others, are not slowed.
+    assert rule.decide(dear._replace(department="-"), room).backend == LARGE
+    # For gateways that take weights: support's all to the cheapest of each cell, others' as they
+    # were planned.
+    assert all(len(cell) <= 1 for cell in during.weights["support"].split(","))
+    assert during.weights["-"] == before.weights["-"]
+    story.amount(budget_id, "50")
+    after = story.pace()
+    assert after.throttles == ()
+    with tenant_scope(story.key.tenant_id):
+        told = [reason for row in list_policy_changes() for reason in row.reasons]
+    assert "day budget is used up: it throttles from now on" in told
+
+
+SCOPES: tuple[dict[str, str], ...] = (
+    {},
+    {"department": "support"},
+    {"department": "sales"},
+    {"customer": "acme"},
+    {"customer": "acme", "department": "support"},
+    {"project": "ide"},
+    {"kind": "cloud"},
+    {"kind": "cloud", "department": "support"},
+    {"provider": "openai"},
+    {"model": "gpt-4o"},
+    {"backend": LOCAL},
+)
+
+
+def test_a_router_by_its_policy_and_a_decision_heed_the_same_throttles(story: Story) -> None:
+    """Each scope's used-up budget in turn, for each tier, with and without customer and project."""
+    tenant_id = story.key.tenant_id
+    with tenant_scope(tenant_id):
+        create_department(code="sales", name="Sales", now=story.now)
+        create_customer(external_id="acme", name="Acme", tier="standard", now=story.now)
+    seen: set[tuple[bool, str]] = set()
+    for scope in SCOPES:
+        budget_id = story.budget("0", "day", "throttle", **scope)
+        story.pace()
+        live = live_policy(tenant_id, story.now)
+        rule = Rule(from_json(live.document))
+        for tier in ("standard", "enterprise"):
+            for about in ({}, {"customer": "acme"}, {"project": "ide"}):
+                request = Request("support", tier, "chat", 4000, 500.0, 500.0, 5.0, 0.5, **about)
+                names = rule.throttled_by(request)
+                decided = story.decide(tier, revenue_usd=5.0, **about)
+                told = any("meanwhile only the cheapest runs" in r for r in decided.reasons)
+                assert bool(names) == told, (scope, tier, about)
+                if names:
+                    choice = rule.decide(request, live.room)
+                    assert choice.backend == decided.backend, (scope, tier, about)
+                seen.add((told, tier))
+        with tenant_scope(tenant_id):
+            archive_budget(budget_id, actor="test", reason="next", now=story.now)
+    assert len(seen) == 4
+
+
+def test_a_grant_that_is_over_throttles_no_more(story: Story) -> None:
+    with tenant_scope(story.key.tenant_id):
+        create_budget(
+            BudgetTermsInput(
+                scope={},
+                period="grant",
+                unit="usd",
+                amount=Decimal(0),
+                on_limit="throttle",
+                name="a grant",
+                grant_start=story.now - HOUR,
+                grant_end=story.now + HOUR,
+            ),
+            actor="test",
+            now=story.now,
+        )
+    assert [one.budget for one in story.plan().throttles] == ["a grant"]
+    story.now += 2 * HOUR
+    assert story.pace().throttles == ()
+    assert story.decide(revenue_usd=5.0).backend == LARGE
+
+
+def test_a_throttle_is_heeded_by_decisions_of_a_tenant_without_a_policy(key: Key) -> None:
+    story = Story(key.identity)
+    story.budget("0", "day", "throttle")
+    decision = story.decide()
+    assert decision.policy_version is None
     assert "day budget is used up; meanwhile only the cheapest runs" in decision.reasons
 
 

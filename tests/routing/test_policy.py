@@ -11,10 +11,17 @@ from hypothesis import strategies as st
 
 from apps.routing.core.building import BackendPrice, Money, build_catalog
 from apps.routing.core.live import Billed, Judged, Moment, plan_live
-from apps.routing.core.policy import FORMAT, Policy, PolicyDepartment, from_json, to_json
+from apps.routing.core.policy import (
+    FORMAT,
+    Policy,
+    PolicyDepartment,
+    Throttle,
+    from_json,
+    to_json,
+)
 from apps.routing.core.rule import Request, Room, Rule
 from apps.routing.core.value_model import TIERS, read_value_model
-from apps.routing.core.weights import with_weights
+from apps.routing.core.weights import with_throttles, with_weights
 from tests.routing.policies import make_policy, make_request, make_room
 
 AMOUNTS = st.floats(0, 1e6)
@@ -163,3 +170,46 @@ def any_request(chance: random.Random) -> Request:
         chance.lognormvariate(-3.5, 1),
         0.5,
     )
+
+
+def test_what_throttles_survives_json_and_is_left_out_where_nothing_does() -> None:
+    throttles = (
+        Throttle("Support a day", departments=("support", "desk")),
+        Throttle("Acme, cloud", customer="acme", backends=(0, 2)),
+        Throttle("All", router="gateway", project="ide"),
+    )
+    policy = make_policy(throttles=throttles, throttles_left_out=2)
+    told = json.loads(to_json(policy))
+    assert told["throttles"]["columns"] == [
+        "budget",
+        "departments",
+        "customer",
+        "project",
+        "router",
+        "backends",
+    ]
+    assert told["throttles"]["rows"][0] == ["Support a day", ["support", "desk"], 0, 0, 0, 0]
+    assert from_json(to_json(policy)) == policy
+    assert "throttles" not in json.loads(to_json(make_policy()))
+
+
+def test_of_very_many_throttles_the_broadest_are_told_in_32_kb() -> None:
+    broad = Throttle("everything")
+    narrow = [Throttle(f"budget of {n:04}", customer=f"customer-{n:04}") for n in range(5000)]
+    policy = with_throttles(make_policy(), [*narrow, broad], {})
+    assert policy.throttles[0] == broad
+    assert 0 < policy.throttles_left_out == 5001 - len(policy.throttles)
+    assert len(to_json(replace(busy_policy(), throttles=policy.throttles))) < 40_000
+
+
+def test_a_department_that_is_throttled_has_its_weights_on_the_cheapest_and_back() -> None:
+    planned = {"sales": "172,0,1,2", "-": "172,0,1,2"}
+    policy = make_policy()
+    about = Throttle("sales", departments=("sales",))
+    throttled = with_throttles(policy, [about], planned)
+    assert throttled.weights == {"sales": "0,0,1,2", "-": "172,0,1,2"}
+    # What is about a customer, or some backends of several, says nothing of a whole department.
+    some = [Throttle("acme", customer="acme"), Throttle("cloud", backends=(1, 2))]
+    cloud = with_throttles(throttled, some, planned)
+    assert cloud.weights == {"sales": "172,0,1,2", "-": "172,0,1,2"}
+    assert with_throttles(throttled, [], planned).weights == planned

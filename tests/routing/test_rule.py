@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.routing.core.explain import explain
-from apps.routing.core.policy import PolicyDepartment
+from apps.routing.core.policy import PolicyDepartment, Throttle
 from apps.routing.core.rule import Choice, Request, Rule
 from tests.routing.policies import CHEAP, DEAR, LOCAL, make_policy, make_request, make_room
 
@@ -191,3 +191,50 @@ def test_reasons_have_their_numbers() -> None:
         " 1.80",
         f"{LOCAL} refused: its quality for chat is 0.60, the floor of premium is 0.70",
     ]
+
+
+@pytest.mark.parametrize(
+    ("throttle", "request_is", "backend"),
+    [
+        (Throttle("all"), {}, LOCAL),
+        (Throttle("all"), {"tier": "premium"}, CHEAP),
+        (Throttle("sales", departments=("Sales", "desk")), {}, LOCAL),
+        (Throttle("support", departments=("support",)), {}, DEAR),
+        (Throttle("tiny", departments=("tiny",)), {"code": "Tiny"}, LOCAL),
+        (Throttle("acme", customer="acme"), {}, DEAR),
+        (Throttle("acme", customer="acme"), {"customer": "acme"}, LOCAL),
+        (Throttle("both", customer="acme", project="ide"), {"customer": "acme"}, DEAR),
+        (Throttle("key", router="gateway"), {"router": "gateway"}, LOCAL),
+        # About backends: only where the request may run on no other.
+        (Throttle("cloud", backends=(1, 2)), {}, DEAR),
+        (Throttle("cloud", backends=(1, 2)), {"tier": "premium"}, CHEAP),
+        (Throttle("dear", backends=(2,)), {"tier": "premium"}, DEAR),
+    ],
+)
+def test_a_used_up_budget_that_throttles_leaves_what_it_covers_the_cheapest(
+    throttle: Throttle, request_is: dict[str, str], backend: str
+) -> None:
+    request = make_request(value_usd=5.0, **request_is)
+    policy = make_policy()
+    assert Rule(policy).decide(request, make_room()).backend == DEAR
+    rule = Rule(replace(policy, throttles=(throttle,)))
+    choice = rule.decide(request, make_room())
+    assert choice.backend == backend
+    assert rule.throttled_by(request) == ([] if backend == DEAR else [throttle.budget])
+    if backend != DEAR:
+        assert choice.because == "throttled"
+        reasons, _ = explain(rule, request, make_room(), choice)
+        assert "the cheapest that meets the floor" in reasons[0]
+
+
+@given(request=REQUESTS, month_price=PRICES)
+def test_who_is_throttled_runs_on_the_cheapest_whatever_is_left(
+    request: Request, month_price: float
+) -> None:
+    rule = Rule(make_policy(month_price=month_price, throttles=(Throttle("all"),)))
+    cheapest = rule.by_cost(request)[0][1]
+    for room in (make_room(), make_room(month_usd=0.0, day_usd=0.0)):
+        assert rule.decide(request, room).backend == cheapest.backend
+    if cheapest.is_local:
+        full = rule.decide(request, make_room(local_requests=0.0))
+        assert full.backend == rule.by_cost(request)[1][1].backend

@@ -77,6 +77,8 @@ def _why(
             f"{choice.backend}: the cheapest that meets the floor ({told}); what is left is kept"
             " for the floors of the requests to come"
         )
+    if choice.because == "throttled":
+        return f"{choice.backend}: the cheapest that meets the floor ({told})"
     return f"{choice.backend}: the most value for its price ({told})"
 
 

@@ -12,6 +12,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Final
 
 FORMAT: Final = "costboard-routing/1"
+# A document is fetched every few seconds: what throttles takes at most half of 64 kB.
+MAX_THROTTLE_CHARACTERS: Final = 32_000
 Quality = tuple[float, float, float]
 
 
@@ -38,6 +40,21 @@ class PolicyDepartment:
     left_usd: float = 0.0
     reserve_usd: float = 0.0
     top_reserve_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """A budget that throttles and is used up, by its name; what it covers runs on the cheapest that
+    meets its floor. What is empty does not matter: `departments` are codes, those below included,
+    `router` a key's name, `backends` places in the policy's list: it throttles a request that may
+    run on none but those."""
+
+    budget: str
+    departments: tuple[str, ...] = ()
+    customer: str = ""
+    project: str = ""
+    router: str = ""
+    backends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +103,9 @@ class Policy:
     explore_optimism: float = 0.0
     stale: WhenStale = field(default_factory=WhenStale)
     weights: Mapping[str, str] = field(default_factory=dict)
+    throttles: tuple[Throttle, ...] = ()
+    # Throttles that had no room here, the narrowest: only asking per request heeds those.
+    throttles_left_out: int = 0
 
     def is_eligible(self, tier: str, task: str, backend: int) -> bool:
         """Whether the table's quality meets the tier's floor for the task. Hard."""
@@ -109,6 +129,7 @@ def to_json(policy: Policy) -> str:
         "valid_until_s": round(policy.valid_until_s),
         "backends": _table(backends, PolicyBackend),
         "departments": _table([asdict(d) for d in policy.departments.values()], PolicyDepartment),
+        "throttles": _throttle_table(policy.throttles),
         "quality": {
             task: [
                 [round(cell, 3) for cell in (row if slopes is None else (row[0], row[2]))]
@@ -119,6 +140,8 @@ def to_json(policy: Policy) -> str:
     }
     for name, cells in zip(policy.departments, told["departments"]["rows"], strict=True):
         cells.insert(0, name)
+    if not policy.throttles:
+        del told["throttles"]
     without = {name: value for name, value in told.items() if value != _default(Policy, name)}
     return json.dumps(_cut({"format": FORMAT, **without}), separators=(",", ":"))
 
@@ -130,6 +153,7 @@ def from_json(text: str | bytes) -> Policy:
         if told.pop("format") != FORMAT:
             raise ValueError(f"this is no {FORMAT} document")
         priced, departments = told.pop("backends"), told.pop("departments")
+        throttles = told.pop("throttles", {"columns": [], "rows": []})
         backends = [_row(priced["columns"], row) for row in priced["rows"]]
         slopes = [row.pop("slope", None) for row in backends]
         return Policy(
@@ -150,10 +174,48 @@ def from_json(text: str | bytes) -> Policy:
             table_quality=_tuples(told.pop("table_quality")),
             floors=_tuples(told.pop("floors")),
             stale=WhenStale(**told.pop("stale", {})),
+            throttles=tuple(
+                _throttle(_row(throttles["columns"], row)) for row in throttles["rows"]
+            ),
             **{name: value for name, value in told.items() if name in _FIELDS},
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"this is no {FORMAT} document: {error!r}") from error
+
+
+def fit_throttles(throttles: Sequence[Throttle]) -> tuple[tuple[Throttle, ...], int]:
+    """Those that a document has room for, and how many it has not: of many the broadest, which
+    cover most requests."""
+    kept: list[Throttle] = []
+    size = 0
+    for throttle in sorted(throttles, key=_narrowness):
+        size += len(json.dumps(list(asdict(throttle).values())))
+        if size > MAX_THROTTLE_CHARACTERS:
+            break
+        kept.append(throttle)
+    return tuple(kept), len(throttles) - len(kept)
+
+
+def _narrowness(throttle: Throttle) -> tuple[int, str]:
+    named = (throttle.departments, throttle.customer, throttle.project, throttle.router)
+    return sum(map(bool, (*named, throttle.backends))), throttle.budget
+
+
+def _throttle_table(throttles: Sequence[Throttle]) -> dict[str, Any]:
+    """As _table; a cell that does not matter is 0."""
+    table = _table([asdict(throttle) for throttle in throttles], Throttle)
+    return {**table, "rows": [[cell or 0 for cell in row] for row in table["rows"]]}
+
+
+def _throttle(row: dict[str, Any]) -> Throttle:
+    return Throttle(
+        budget=row.get("budget") or "",
+        departments=tuple(row.get("departments") or ()),
+        customer=row.get("customer") or "",
+        project=row.get("project") or "",
+        router=row.get("router") or "",
+        backends=tuple(row.get("backends") or ()),
+    )
 
 
 _FIELDS: Final = frozenset(column.name for column in fields(Policy))

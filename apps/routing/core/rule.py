@@ -22,7 +22,9 @@ SHORT: Final = "short"
 
 
 class Request(NamedTuple):
-    """What is known before it runs. `difficulty` is 0 (easy) to 1, as the router guesses it."""
+    """What is known before it runs. `difficulty` is 0 (easy) to 1, as the router guesses it. The
+    last four matter where a budget throttles: `code` is the department's own code where it is
+    priced as another ("-"), `router` the name of the key."""
 
     department: str
     tier: str
@@ -32,12 +34,17 @@ class Request(NamedTuple):
     max_tokens_out: float
     value_usd: float
     difficulty: float
+    customer: str = ""
+    project: str = ""
+    router: str = ""
+    code: str = ""
 
 
 class Choice(NamedTuple):
     """`backend` None: refused. `hold_usd` is the most it can cost. `because` is "best" (no money
     stood in the way), "reserve" (the cheapest, as what is left is kept for the floors of others),
-    "refused" (nothing it may run on is worth its price) or "short" (no money for the cheapest)."""
+    "throttled" (the cheapest, as a budget that throttles is used up), "refused" (nothing it may
+    run on is worth its price) or "short" (no money for the cheapest)."""
 
     backend: str | None
     cost_usd: float
@@ -81,6 +88,7 @@ class Rule:
         "_options",
         "_price",
         "_refusal_worth",
+        "_throttles",
         "local_price",
         "policy",
     )
@@ -101,6 +109,14 @@ class Rule:
             name: (department.reserve_usd, department.top_reserve_usd)
             for name, department in policy.departments.items()
         }
+        self._throttles = [
+            (
+                throttle,
+                frozenset(code.lower() for code in throttle.departments),
+                frozenset(policy.backends[n].name for n in throttle.backends),
+            )
+            for throttle in policy.throttles
+        ]
         self._options: Options
         self._explore: Options
         if previous is not None and _same_options(previous.policy, policy):
@@ -114,7 +130,9 @@ class Rule:
     def decide(self, request: Request, room: Room, explore: bool = False) -> Choice:
         """The backend for a request, or none. KeyError for a department, tier or task that the
         policy does not know. `explore` takes the qualities at their optimistic end."""
-        department, tier, task, tokens_in, tokens_out, max_out, value, difficulty = request
+        if self._throttles and self.throttled_by(request):
+            return self._within_reserve(request, room, is_throttled=True)
+        department, tier, task, tokens_in, tokens_out, max_out, value, difficulty = request[:8]
         options = (self._explore if explore else self._options)[tier, task]
         price = self._price[department]
         local_price = self.local_price if room.local_requests > 0 else inf
@@ -144,9 +162,27 @@ class Rule:
             return Choice(best.backend, best_cost, hold, "best")
         return self._within_reserve(request, room)
 
-    def _within_reserve(self, request: Request, room: Room) -> Choice:
+    def throttled_by(self, request: Request) -> list[str]:
+        """The names of used-up budgets that leave this request the cheapest backend alone: they
+        cover it whatever it may run on."""
+        if not self._throttles:
+            return []
+        code = (request.code or request.department).lower()
+        may_run = {option.backend for option in self._options[request.tier, request.task]}
+        return [
+            throttle.budget
+            for throttle, departments, backends in self._throttles
+            if (not departments or code in departments)
+            and throttle.customer in ("", request.customer)
+            and throttle.project in ("", request.project)
+            and throttle.router in ("", request.router)
+            and (not backends or may_run <= backends)
+        ]
+
+    def _within_reserve(self, request: Request, room: Room, is_throttled: bool = False) -> Choice:
         """Money is short: the cheapest that meets the floor, as long as the top tier's floors stay
-        paid for; for the top tier as long as there is any."""
+        paid for; for the top tier as long as there is any. Of what is throttled the same cheapest,
+        whatever is left: a budget that throttles refuses nobody, and a cap's reservation does."""
         policy = self.policy
         own = room.department_usd[request.department]
         month, day = room.month_usd, room.day_usd
@@ -154,15 +190,16 @@ class Rule:
             month -= policy.top_reserve_usd
             day -= policy.top_day_reserve_usd
             own -= self._keep[request.department][1]
-        left = min(month, day, own)
+        left = inf if is_throttled else min(month, day, own)
+        because = "throttled" if is_throttled else "reserve"
         for cost, option in self.by_cost(request):
             if option.is_local:
                 if room.local_requests > 0:
-                    return Choice(option.backend, cost, 0.0, "reserve")
+                    return Choice(option.backend, cost, 0.0, because)
                 continue
             hold = request.tokens_in * option.hold_in + request.max_tokens_out * option.hold_out
             if hold <= left:
-                return Choice(option.backend, cost, hold, "reserve")
+                return Choice(option.backend, cost, hold, because)
         return Choice(None, 0.0, 0.0, SHORT)
 
     def by_cost(self, request: Request) -> list[tuple[float, Option]]:

@@ -3,12 +3,12 @@ that the rule sends to each backend. Pure.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from string import ascii_lowercase, digits
 from typing import Final
 
-from apps.routing.core.policy import Policy
+from apps.routing.core.policy import Policy, Throttle, fit_throttles
 from apps.routing.core.rule import Request, Room, Rule
 
 PLACES: Final = digits + ascii_lowercase
@@ -45,6 +45,42 @@ def with_weights(policy: Policy, recent: Iterable[Request]) -> Policy:
         for department in policy.departments
     }
     return replace(policy, weights=weights)
+
+
+def with_throttles(
+    policy: Policy, throttles: Sequence[Throttle], weights: Mapping[str, str]
+) -> Policy:
+    """The policy with what throttles now, and with its planned weights but where that leaves a
+    whole department's requests the cheapest backend."""
+    told, left_out = fit_throttles(throttles)
+    whole = [one for one in throttles if not (one.customer or one.project or one.router)]
+    return replace(
+        policy,
+        throttles=told,
+        throttles_left_out=left_out,
+        weights={
+            department: _throttled(policy, row, [t for t in whole if _is_about(t, department)])
+            for department, row in weights.items()
+        },
+    )
+
+
+def _is_about(throttle: Throttle, department: str) -> bool:
+    return not throttle.departments or department in throttle.departments
+
+
+def _throttled(policy: Policy, row: str, throttles: Sequence[Throttle]) -> str:
+    """A department's weights: those of a cell all to its cheapest, where one of these covers all
+    that it may run on."""
+    if not throttles:
+        return row
+    cells = row.split(",")
+    kinds = ((tier, task) for tier in policy.tiers for task in policy.tasks)
+    for n, (tier, task) in enumerate(kinds):
+        may_run = {b for b in range(len(policy.backends)) if policy.is_eligible(tier, task, b)}
+        if may_run and any(not one.backends or may_run <= {*one.backends} for one in throttles):
+            cells[n] = _told(None, _cheapest(policy, tier, task))
+    return ",".join(cells)
 
 
 def _told(counts: Counter[int] | None, otherwise: int | None) -> str:
