@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from django.http import HttpResponse
 from django.utils import timezone
@@ -12,17 +13,21 @@ from ninja import Query, Router, Schema
 from pydantic import ConfigDict, Field
 
 from apps.budgets.answers import BudgetOut, budget_out
-from apps.budgets.book import OnLimit
+from apps.budgets.book import OnLimit, read_choices
 from apps.budgets.core.amounts import Unit
 from apps.budgets.core.periods import PeriodKind
 from apps.budgets.errors import InvalidBudgetInput
 from apps.budgets.services import (
+    MAX_HOLD_SECONDS,
+    MIN_HOLD_SECONDS,
     BudgetTermsInput,
     add_top_up,
     archive_budget,
     change_amount,
     change_budget,
     create_budget,
+    set_choices,
+    withdraw_amount,
 )
 from apps.budgets.status import find_status, find_terms, read_history, read_statuses
 from apps.pricing.core.money import plain_decimal
@@ -109,10 +114,33 @@ class ArchiveQuery(Schema):
 
 
 class AmountOut(Schema):
+    """`withdrawn_at`: when it was taken back, before it began; else null."""
+
+    id: int
     amount: str
     effective_from: datetime
+    recorded_at: datetime
     actor: str
     reason: str
+    withdrawn_at: datetime | None
+
+
+class SettingsIn(Schema):
+    """What cloud and local backends are told while the caps' counters are not known (Redis lost its
+    memory, PostgreSQL is away): "refuse" fails closed, "allow" open. `hold_seconds`: how long a
+    reservation is held for its usage event."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cloud_while_unknown: Literal["refuse", "allow"] = "refuse"
+    local_while_unknown: Literal["refuse", "allow"] = "allow"
+    hold_seconds: Annotated[int, Field(ge=MIN_HOLD_SECONDS, le=MAX_HOLD_SECONDS)] = 600
+
+
+class SettingsOut(Schema):
+    cloud_while_unknown: Literal["refuse", "allow"]
+    local_while_unknown: Literal["refuse", "allow"]
+    hold_seconds: int
 
 
 class TopUpOut(Schema):
@@ -182,6 +210,21 @@ def post_budget(request: ApiRequest, body: BudgetIn) -> tuple[int, BudgetOut]:
         return 201, budget_out(find_status(budget_id, now=now))
 
 
+@router.get("/budgets/settings", auth=KeyAuth("read", "manage"), response=SettingsOut)
+def get_settings(request: ApiRequest) -> SettingsOut:
+    """What happens while caps cannot be known, and how long a hold lasts."""
+    with tenant_scope(request.auth.tenant_id):
+        return SettingsOut(**asdict(read_choices()))
+
+
+@router.put("/budgets/settings", auth=KeyAuth("manage"), response=SettingsOut)
+def put_settings(request: ApiRequest, body: SettingsIn) -> SettingsOut:
+    """Set all of it; what is left out has its default. Dated, with who, in the audit trail."""
+    with changing(request):
+        set_choices(**body.dict(), actor=actor_of(request), now=timezone.now())
+        return SettingsOut(**asdict(read_choices()))
+
+
 @router.get("/budgets/{budget_id}", auth=KeyAuth("read", "manage"), response=BudgetOut)
 def get_budget(request: ApiRequest, budget_id: BudgetId) -> BudgetOut:
     with changing(request):
@@ -226,6 +269,24 @@ def delete_budget(
     return HttpResponse(status=204)
 
 
+@router.delete(
+    "/budgets/{budget_id}/amounts/{amount_id}", auth=KeyAuth("manage"), response={204: None}
+)
+def delete_planned_amount(
+    request: ApiRequest, budget_id: BudgetId, amount_id: BudgetId, query: Query[ArchiveQuery]
+) -> HttpResponse:
+    """Withdraw an amount that is planned: the one before it goes on. 422 once it has begun."""
+    with changing(request):
+        withdraw_amount(
+            budget_id,
+            amount_id,
+            actor=actor_of(request),
+            reason=query.reason,
+            now=timezone.now(),
+        )
+    return HttpResponse(status=204)
+
+
 @router.post("/budgets/{budget_id}/top-ups", auth=KeyAuth("manage"), response={201: BudgetOut})
 def post_top_up(request: ApiRequest, budget_id: BudgetId, body: TopUpIn) -> tuple[int, BudgetOut]:
     """Allow more for a while, with a reason and an end."""
@@ -252,10 +313,13 @@ def get_history(request: ApiRequest, budget_id: BudgetId) -> HistoryOut:
     return HistoryOut(
         amounts=[
             AmountOut(
+                id=row.id,
                 amount=plain_decimal(row.amount),
                 effective_from=row.effective_from,
+                recorded_at=row.recorded_at,
                 actor=row.actor,
                 reason=row.reason,
+                withdrawn_at=row.withdrawn_at,
             )
             for row in history.amounts
         ],

@@ -193,7 +193,7 @@ def _read(tenant_id: int, known: BudgetBook | None) -> BudgetBook:
         backends=backends,
         backends_by_key={backend.key: backend for backend in backends.values()},
         departments={d.code.lower(): d.id for d in departments},
-        choices=_choices(),
+        choices=read_choices(),
         index=ScopeIndex([(terms.scope, terms) for terms in budgets.values()], parents),
     )
 
@@ -215,9 +215,9 @@ def list_terms(*, include_archived: bool = False) -> list[BudgetTerms]:
     rows = Budget.objects.order_by("id")
     if not include_archived:
         rows = rows.filter(archived_at__isnull=True)
-    amounts: dict[int, list[DatedAmount]] = defaultdict(list)
+    newest: dict[int, dict[datetime, Decimal | None]] = defaultdict(dict)
     for row in BudgetAmount.objects.order_by("effective_from", "id"):
-        amounts[row.budget_id].append(DatedAmount(row.effective_from, row.amount))
+        newest[row.budget_id][row.effective_from] = row.amount
     top_ups: dict[int, list[TopUp]] = defaultdict(list)
     for added in BudgetTopUp.objects.order_by("id"):
         top_ups[added.budget_id].append(TopUp(added.starts_at, added.ends_at, added.amount))
@@ -243,7 +243,11 @@ def list_terms(*, include_archived: bool = False) -> list[BudgetTerms]:
             thresholds=tuple(row.thresholds),
             projected_thresholds=tuple(row.projected_thresholds),
             created_at=row.created_at,
-            amounts=tuple(amounts[row.pk]),
+            amounts=tuple(
+                DatedAmount(moment, amount)
+                for moment, amount in newest[row.pk].items()
+                if amount is not None
+            ),
             top_ups=tuple(top_ups[row.pk]),
         )
         for row in rows
@@ -264,7 +268,8 @@ def live_periods(budgets: Iterable[BudgetTerms], now: datetime) -> list[tuple[in
     return periods
 
 
-def _choices() -> Choices:
+def read_choices() -> Choices:
+    """The tenant in scope's; the defaults until somebody chose."""
     row = BudgetSettings.objects.first()
     if row is None:
         return Choices()

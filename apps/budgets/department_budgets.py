@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from django.db import transaction
 
 from apps.budgets.book import BudgetTerms, OnLimit, read_book
-from apps.budgets.core.amounts import amount_in_force
+from apps.budgets.core.amounts import DatedAmount, amount_in_force
 from apps.budgets.core.department_csv import LineError, WantedAmount
 from apps.budgets.core.pace import Expected
 from apps.budgets.core.periods import Calendar
@@ -38,7 +38,8 @@ Change = Literal["make", "change", "same"]
 @dataclass(frozen=True, slots=True)
 class DepartmentRow:
     """A department in its tree, all below it included. `expected` is the running month's end, None
-    where it was not asked for. `others`: further budgets about this department."""
+    where it was not asked for. `others`: further budgets about this department; `planned`: its
+    amounts from moments to come, the next first."""
 
     department: DepartmentInfo
     depth: int
@@ -49,6 +50,7 @@ class DepartmentRow:
     budget: BudgetTerms | None
     amount_usd: Decimal | None
     others: int
+    planned: tuple[DatedAmount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +109,21 @@ def read_department_rows(*, now: datetime) -> list[DepartmentRow]:
                 budget=found.terms if found else None,
                 amount_usd=found.amount if found else None,
                 others=found.others if found else 0,
+                planned=tuple(a for a in found.terms.amounts if a.effective_from > now)
+                if found
+                else (),
             )
         )
     return rows
 
 
-def plan_department_budgets(wanted: Iterable[WantedAmount], *, now: datetime) -> DepartmentPlan:
-    """What these amounts would change; nothing is written."""
+def plan_department_budgets(
+    wanted: Iterable[WantedAmount], *, now: datetime, effective_from: datetime | None = None
+) -> DepartmentPlan:
+    """What these amounts would change, now or from a moment to come; nothing is written. A moment
+    to come is for amounts of budgets that there are: all else begins at once."""
     departments = {d.code.lower(): d for d in list_departments()}
-    terms = _terms_by_department(now)
+    terms = _terms_by_department(effective_from or now)
     changes: list[PlannedChange] = []
     errors: list[LineError] = []
     for one in wanted:
@@ -126,6 +134,14 @@ def plan_department_budgets(wanted: Iterable[WantedAmount], *, now: datetime) ->
             continue
         found = terms.get(department.id)
         before = found.terms.on_limit if found else None
+        if effective_from is not None and found is None:
+            told = "it has no budget yet, and a new one begins at once: leave the day empty"
+            errors.append(LineError(one.line, "amount_usd", told))
+            continue
+        if effective_from is not None and one.on_limit not in (None, before):
+            told = "what it does at its limit changes at once: leave the day empty for that"
+            errors.append(LineError(one.line, "on_limit", told))
+            continue
         changes.append(
             PlannedChange(
                 line=one.line,
@@ -142,16 +158,21 @@ def plan_department_budgets(wanted: Iterable[WantedAmount], *, now: datetime) ->
 
 
 def set_department_budgets(
-    wanted: Iterable[WantedAmount], *, actor: str, reason: str, now: datetime
+    wanted: Iterable[WantedAmount],
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+    effective_from: datetime | None = None,
 ) -> DepartmentPlan:
     """Do what the plan says, but for lines that cannot be: those are its errors."""
-    plan = plan_department_budgets(wanted, now=now)
+    plan = plan_department_budgets(wanted, now=now, effective_from=effective_from)
     errors = list(plan.errors)
     for change in plan.news:
         try:
             # All of a line or nothing of it.
             with transaction.atomic():
-                _apply(change, actor=actor, reason=reason, now=now)
+                _apply(change, actor=actor, reason=reason, now=now, effective_from=effective_from)
         except InvalidBudgetInput as error:
             errors.append(LineError(change.line, error.field, str(error)))
     return DepartmentPlan(plan.changes, errors)
@@ -166,7 +187,14 @@ class _Found:
     others: int = 0
 
 
-def _apply(change: PlannedChange, *, actor: str, reason: str, now: datetime) -> None:
+def _apply(
+    change: PlannedChange,
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+    effective_from: datetime | None,
+) -> None:
     if change.budget_id is None:
         create_budget(
             BudgetTermsInput(
@@ -185,7 +213,14 @@ def _apply(change: PlannedChange, *, actor: str, reason: str, now: datetime) -> 
         return
     if change.on_limit != change.on_limit_before:
         change_budget(change.budget_id, actor=actor, now=now, on_limit=change.on_limit)
-    change_amount(change.budget_id, change.after, actor=actor, reason=reason, now=now)
+    change_amount(
+        change.budget_id,
+        change.after,
+        actor=actor,
+        reason=reason,
+        now=now,
+        effective_from=effective_from,
+    )
 
 
 def _terms_by_department(now: datetime) -> dict[int, _Found]:

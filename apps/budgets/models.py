@@ -93,11 +93,14 @@ class Budget(TenantModel):
 
 
 class BudgetAmount(TenantModel):
-    """What a budget allows a period, from a moment on. A change is a new row."""
+    """What a budget allows a period, from a moment on. A change is a new row; so is a withdrawal,
+    which replaces what was planned for a moment to come by no amount. Of one moment's rows the
+    last holds."""
 
     budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="+")
-    amount = models.DecimalField(max_digits=38, decimal_places=9)
+    amount = models.DecimalField(max_digits=38, decimal_places=9, null=True)
     effective_from = models.DateTimeField()
+    replaces = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="+")
     recorded_at = models.DateTimeField()
     actor = models.CharField(max_length=200)
     reason = models.CharField(max_length=500, blank=True)
@@ -105,8 +108,18 @@ class BudgetAmount(TenantModel):
     class Meta(TenantModel.Meta):
         constraints = [
             models.CheckConstraint(condition=Q(amount__gte=0), name="budget_amount_not_negative"),
+            models.CheckConstraint(
+                condition=Q(replaces__isnull=True, amount__isnull=False)
+                | Q(replaces__isnull=False, effective_from__gt=F("recorded_at")),
+                name="budget_amount_replaces_plan",
+            ),
             models.UniqueConstraint(
-                fields=["tenant", "budget", "effective_from"], name="budget_amount_once"
+                fields=["tenant", "budget", "effective_from", "replaces"],
+                name="budget_amount_once",
+                nulls_distinct=False,
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "replaces"], name="budget_amount_replaced_once"
             ),
         ]
 

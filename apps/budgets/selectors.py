@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from apps.budgets.book import BudgetTerms, budget_book, live_periods, read_book
+from apps.budgets.book import BudgetTerms, budget_book, live_periods, read_book, read_choices
 from apps.budgets.core.amounts import from_count
 from apps.budgets.core.periods import Period
 from apps.budgets.core.scopes import Scope
@@ -29,6 +29,7 @@ __all__ = [
     "budget_book",
     "decision_uuid",
     "live_periods",
+    "read_choices",
     "read_standings",
 ]
 

@@ -1,21 +1,22 @@
 """The only writer of budgets. Reservations stand in holds.py, counters in rebuild.py."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
-from apps.budgets.book import OnLimit, forget_book
-from apps.budgets.core.amounts import MAX_AMOUNT, Unit
+from apps.budgets.allowing import add_top_up, change_amount, withdraw_amount
+from apps.budgets.book import OnLimit, read_choices
+from apps.budgets.changing import check_amount, locked, record, tell_when_committed
+from apps.budgets.core.amounts import Unit
 from apps.budgets.core.periods import PeriodKind
 from apps.budgets.errors import InvalidBudgetInput
 from apps.budgets.expiry import sweep
 from apps.budgets.holds import reserve
-from apps.budgets.models import Budget, BudgetAmount, BudgetSettings, BudgetTopUp
-from apps.budgets.rebuild import tell_changed_limits
+from apps.budgets.models import Budget, BudgetAmount, BudgetSettings
 from apps.budgets.scope_names import scope_columns
 from apps.budgets.settling import release, settle
 from apps.pricing.core.money import plain_decimal
@@ -34,8 +35,12 @@ __all__ = [
     "set_choices",
     "settle",
     "sweep",
+    "withdraw_amount",
 ]
 
+WHILE_UNKNOWN: Final = ("refuse", "allow")
+MIN_HOLD_SECONDS: Final = 5
+MAX_HOLD_SECONDS: Final = 86_400
 MAX_THRESHOLDS: Final = 10
 MAX_THRESHOLD: Final = Decimal(1000)
 
@@ -60,7 +65,7 @@ class BudgetTermsInput:
 def create_budget(wanted: BudgetTermsInput, *, actor: str, now: datetime) -> int:
     """Add a budget for the tenant in scope and return its id. It counts what its running period
     has spent already."""
-    _check_amount(wanted.amount, wanted.unit)
+    check_amount(wanted.amount, wanted.unit)
     _check_thresholds("thresholds", wanted.thresholds)
     _check_thresholds("projected_thresholds", wanted.projected_thresholds)
     _check_grant(wanted)
@@ -93,99 +98,8 @@ def create_budget(wanted: BudgetTermsInput, *, actor: str, now: datetime) -> int
     BudgetAmount.objects.create(
         budget=budget, amount=wanted.amount, effective_from=now, recorded_at=now, actor=actor
     )
-    _record(budget, "budget.created", actor=actor, now=now, after=_terms_of(wanted))
+    record(budget, "budget.created", actor=actor, now=now, after=_terms_of(wanted))
     return budget.pk
-
-
-def change_amount(
-    budget_id: int,
-    amount: Decimal,
-    *,
-    actor: str,
-    reason: str,
-    now: datetime,
-    effective_from: datetime | None = None,
-) -> None:
-    """What the budget allows from now on, in the running period too, or from a moment to come; what
-    was spent stays so. A plan is undone by another amount from just after its moment."""
-    budget = _locked(budget_id)
-    _check_amount(amount, budget.unit)
-    starts_at = effective_from or now
-    if starts_at < now:
-        raise InvalidBudgetInput(
-            f"{starts_at.isoformat()} is over: an amount changes now, or at a moment to come",
-            field="effective_from",
-        )
-    amounts = BudgetAmount.objects.filter(budget=budget, effective_from__lte=starts_at)
-    before = amounts.order_by("effective_from", "id").last()
-    if before is not None and before.amount == amount:
-        return
-    if before is not None and before.effective_from == starts_at:
-        raise InvalidBudgetInput(
-            f"{plain_decimal(before.amount)} is set from {starts_at.isoformat()} already, and dated"
-            " amounts stay: give a later moment",
-            field="effective_from",
-        )
-    BudgetAmount.objects.create(
-        budget=budget,
-        amount=amount,
-        effective_from=starts_at,
-        recorded_at=now,
-        actor=actor,
-        reason=reason,
-    )
-    after = {"amount": plain_decimal(amount), "reason": reason}
-    if effective_from is not None:
-        after["effective_from"] = effective_from.isoformat()
-    _record(
-        budget,
-        "budget.amount_changed",
-        actor=actor,
-        now=now,
-        before={"amount": plain_decimal(before.amount)} if before else None,
-        after=after,
-    )
-
-
-def add_top_up(
-    budget_id: int,
-    amount: Decimal,
-    *,
-    starts_at: datetime,
-    ends_at: datetime,
-    actor: str,
-    reason: str,
-    now: datetime,
-) -> int:
-    """Allow more for a while; returns the top-up's id."""
-    budget = _locked(budget_id)
-    if amount <= 0:
-        raise InvalidBudgetInput(f"a top-up adds; {amount} does not", field="amount")
-    _check_amount(amount, budget.unit)
-    if not reason.strip():
-        raise InvalidBudgetInput("say why: it is shown beside the budget", field="reason")
-    if ends_at <= max(starts_at, now):
-        raise InvalidBudgetInput(
-            f"it ends at {ends_at.isoformat()}, which is not later than it starts, or over",
-            field="ends_at",
-        )
-    top_up = BudgetTopUp.objects.create(
-        budget=budget,
-        amount=amount,
-        starts_at=starts_at,
-        ends_at=ends_at,
-        recorded_at=now,
-        actor=actor,
-        reason=reason.strip(),
-    )
-    after = {
-        "amount": plain_decimal(amount),
-        "starts_at": starts_at.isoformat(),
-        "ends_at": ends_at.isoformat(),
-        "reason": reason.strip(),
-    }
-    _record(budget, "budget.topped_up", actor=actor, now=now, after=after)
-    return top_up.pk
 
 
 def change_budget(
@@ -200,7 +114,7 @@ def change_budget(
     projected_thresholds: Sequence[Decimal] | None = None,
 ) -> None:
     """Change what a budget does, not what it is about. None leaves as it is."""
-    budget = _locked(budget_id)
+    budget = locked(budget_id)
     wanted: dict[str, Any] = {"name": name, "on_limit": on_limit, "rollover": rollover}
     for field, values in (
         ("thresholds", thresholds),
@@ -233,16 +147,16 @@ def change_budget(
             field="on_limit",
         ) from error
     after = {field: _plain(value) for field, value in changes.items()}
-    _record(budget, "budget.changed", actor=actor, now=now, before=before, after=after)
+    record(budget, "budget.changed", actor=actor, now=now, before=before, after=after)
 
 
 def archive_budget(budget_id: int, *, actor: str, reason: str = "", now: datetime) -> None:
     """End a budget: it counts and refuses no more. Its history stays."""
-    budget = _locked(budget_id)
+    budget = locked(budget_id)
     budget.archived_at = budget.changed_at = now
     budget.save(update_fields=["archived_at", "changed_at"])
     after = {"reason": reason.strip()[:500]}
-    _record(budget, "budget.archived", actor=actor, now=now, after=after)
+    record(budget, "budget.archived", actor=actor, now=now, after=after)
 
 
 def set_choices(
@@ -253,7 +167,10 @@ def set_choices(
     actor: str,
     now: datetime,
 ) -> None:
-    """What routers are told while the counters are rebuilt, and how long a hold lasts."""
+    """What routers are told while the counters are rebuilt, and how long a hold lasts. Nothing is
+    written down where it is so already."""
+    _check_choices(cloud_while_unknown, local_while_unknown, hold_seconds)
+    before = asdict(read_choices())
     BudgetSettings.objects.update_or_create(
         tenant_id=current_tenant_id(),
         defaults={
@@ -262,73 +179,29 @@ def set_choices(
             "hold_seconds": hold_seconds,
         },
     )
-    after = {
-        "cloud_while_unknown": cloud_while_unknown,
-        "local_while_unknown": local_while_unknown,
-        "hold_seconds": hold_seconds,
-    }
-    record_audit(
-        actor=actor, action="budget.settings", subject="budget_settings", after=after, now=now
-    )
-    _tell_when_committed(now)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tell:
-    """This process sees its own change at once when it commits, and so do the counters."""
-
-    tenant_id: int
-    now: datetime
-
-    def __call__(self) -> None:
-        forget_book(self.tenant_id)
-        tell_changed_limits(self.tenant_id, now=self.now)
-
-
-def _tell_when_committed(now: datetime) -> None:
-    """Once a transaction, however much it changes."""
-    tell = _Tell(current_tenant_id(), now)
-    if not any(hook[1] == tell for hook in connection.run_on_commit):
-        transaction.on_commit(tell)
-
-
-def _locked(budget_id: int) -> Budget:
-    rows = Budget.objects.select_for_update().filter(pk=budget_id, archived_at__isnull=True)
-    budget = rows.first()
-    if budget is None:
-        raise InvalidBudgetInput(f"there is no running budget {budget_id}", field="budget_id")
-    return budget
-
-
-def _record(
-    budget: Budget,
-    action: str,
-    *,
-    actor: str,
-    now: datetime,
-    before: dict[str, Any] | None = None,
-    after: dict[str, Any] | None = None,
-) -> None:
+    after = asdict(read_choices())
+    if after == before:
+        return
     record_audit(
         actor=actor,
-        action=action,
-        subject=f"budget:{budget.pk}",
+        action="budget.settings",
+        subject="budget_settings",
         before=before,
         after=after,
         now=now,
     )
-    _tell_when_committed(now)
+    tell_when_committed(now)
 
 
-def _check_amount(amount: Decimal, unit: str) -> None:
-    if not amount.is_finite() or not 0 <= amount <= MAX_AMOUNT[unit]:
+def _check_choices(cloud: str, local: str, hold_seconds: int) -> None:
+    for field, choice in (("cloud_while_unknown", cloud), ("local_while_unknown", local)):
+        if choice not in WHILE_UNKNOWN:
+            raise InvalidBudgetInput(f"{choice!r} is neither refuse nor allow", field=field)
+    if not MIN_HOLD_SECONDS <= hold_seconds <= MAX_HOLD_SECONDS:
         raise InvalidBudgetInput(
-            f"{amount} {unit}: an amount is from 0 to {MAX_AMOUNT[unit]}", field="amount"
+            f"{hold_seconds} seconds: a hold lasts {MIN_HOLD_SECONDS} to {MAX_HOLD_SECONDS}",
+            field="hold_seconds",
         )
-    decimals = -int(amount.as_tuple().exponent)
-    if decimals > (9 if unit == "usd" else 0) and amount != amount.to_integral_value():
-        allowed = "9 decimals" if unit == "usd" else "whole numbers"
-        raise InvalidBudgetInput(f"{amount} {unit}: {allowed} at most", field="amount")
 
 
 def _check_thresholds(field: str, values: Sequence[Decimal]) -> None:

@@ -92,12 +92,19 @@ class TopUpInfo:
 
 @dataclass(frozen=True, slots=True)
 class AmountInfo:
-    """What a period is allowed from a moment on, why, and by whom."""
+    """What a period is allowed from a moment on, why, and by whom. `withdrawn_at`: when it was
+    taken back, before it began."""
 
+    id: int
     amount: Decimal
     effective_from: datetime
+    recorded_at: datetime
     actor: str
     reason: str
+    withdrawn_at: datetime | None
+
+    def is_planned(self, now: datetime) -> bool:
+        return self.withdrawn_at is None and self.effective_from > now
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,8 @@ class CrossingInfo:
 
 @dataclass(frozen=True, slots=True)
 class BudgetHistory:
-    """Newest first; `changes` is the audit trail, of amounts and top-ups too."""
+    """Newest first, amounts that are planned before all; `changes` is the audit trail, of amounts
+    and top-ups too."""
 
     amounts: list[AmountInfo]
     top_ups: list[TopUpInfo]
@@ -199,13 +207,23 @@ def read_history(budget_id: int) -> BudgetHistory:
     """
     if not Budget.objects.filter(pk=budget_id).exists():
         raise InvalidBudgetInput(f"there is no budget {budget_id}", field="budget_id")
-    amounts = BudgetAmount.objects.filter(budget_id=budget_id).order_by("-effective_from", "-id")
+    rows = list(BudgetAmount.objects.filter(budget_id=budget_id).order_by("-effective_from", "-id"))
+    withdrawn = {row.replaces_id: row.recorded_at for row in rows if row.amount is None}
     top_ups = BudgetTopUp.objects.filter(budget_id=budget_id).order_by("-starts_at", "-id")
     return BudgetHistory(
         amounts=[
-            AmountInfo(row.amount, row.effective_from, row.actor, row.reason)
-            for row in amounts[:MOST_CHANGES]
-        ],
+            AmountInfo(
+                row.pk,
+                row.amount,
+                row.effective_from,
+                row.recorded_at,
+                row.actor,
+                row.reason,
+                withdrawn.get(row.pk),
+            )
+            for row in rows
+            if row.amount is not None
+        ][:MOST_CHANGES],
         top_ups=[
             TopUpInfo(
                 row.pk,

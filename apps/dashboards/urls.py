@@ -101,6 +101,7 @@ urlpatterns = [
     path("alerts/channels/remove", alerts_page.remove_one, name="remove-channel"),
     path("budgets", budgets_page.budgets, name="budgets"),
     path("budgets/add", budgets_page.add_budget, name="add-budget"),
+    path("budgets/settings", budgets_page.set_settings, name="budget-settings"),
     path(
         "budgets/departments",
         department_budgets_page.department_budgets,
@@ -128,6 +129,7 @@ urlpatterns = [
     path("budgets/archive", budget_page.archive_one, name="archive-budget"),
     path("budgets/<int:budget_id>", budget_page.budget, name="budget"),
     path("budgets/<int:budget_id>/change", budget_page.change_one, name="change-budget"),
+    path("budgets/<int:budget_id>/withdraw", budget_page.withdraw_one, name="withdraw-amount"),
     path("budgets/<int:budget_id>/top-up", budget_page.top_up_one, name="top-up-budget"),
     path("charges", charges_page.charges, name="charges"),
     path("charges/<int:charge_id>", charges_page.charge, name="charge"),

@@ -8,14 +8,17 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import IntegrityError
+from django.db.transaction import atomic
 from django.test import Client
 
+from apps.budgets.models import BudgetAmount
 from apps.budgets.rebuild import prepare_counters, refresh_limits
 from apps.budgets.services import BudgetTermsInput, create_budget
 from apps.budgets.status import find_terms
 from apps.tenants.organisation import change_department
 from apps.tenants.scoping import tenant_scope
-from apps.tenants.selectors import TenantInfo
+from apps.tenants.selectors import TenantInfo, list_audit_of
 from apps.tenants.services import create_department
 from tests.conftest import Key, MakeTenant, make_key, native_event
 
@@ -138,6 +141,79 @@ def test_an_amount_can_be_planned_for_a_moment_to_come(call: Caller) -> None:
     period = terms.calendar.at(now + timedelta(days=41))
     assert period is not None
     assert terms.allowed(period, now + timedelta(days=41)) == 250
+
+
+def test_a_planned_amount_can_be_withdrawn_until_it_begins_and_planned_anew(call: Caller) -> None:
+    made = call("POST", "/budgets", MONTHLY, status=201)
+    now = datetime.now(UTC)
+    address, then = f"/budgets/{made['id']}", _in(now, days=40)
+    planned = {"amount_usd": "250", "effective_from": then, "reason": "the fair"}
+    call("PATCH", address, planned)
+    first = call("GET", f"{address}/history")["amounts"][0]
+    call("DELETE", f"{address}/amounts/{first['id']}?reason=rain", status=204)
+    assert allowed(call, made["id"], days=41) == 100
+    history = call("GET", f"{address}/history")
+    assert [(row["amount"], bool(row["withdrawn_at"])) for row in history["amounts"]] == [
+        ("250", True),
+        ("100", False),
+    ]
+    withdrawn = history["changes"][0]
+    assert withdrawn["action"] == "budget.plan_withdrawn"
+    assert withdrawn["after"] == {"reason": "rain"}
+    assert withdrawn["before"]["amount"] == "250"
+    again = call("DELETE", f"{address}/amounts/{first['id']}", status=422)
+    begun = call("DELETE", f"{address}/amounts/{history['amounts'][1]['id']}", status=422)
+    assert ("withdrawn already" in again["detail"], "has begun" in begun["detail"]) == (True, True)
+    call("DELETE", f"/budgets/{made['id'] + 1}/amounts/{first['id']}", status=404)
+    # The same moment may be planned for again, and taken back again.
+    call("PATCH", address, planned | {"amount_usd": "300"})
+    assert allowed(call, made["id"], days=41) == 300
+    second = call("GET", f"{address}/history")["amounts"][0]
+    call("DELETE", f"{address}/amounts/{second['id']}", status=204)
+    assert allowed(call, made["id"], days=41) == 100
+
+
+def test_the_database_lets_nobody_withdraw_what_has_begun(call: Caller) -> None:
+    made = call("POST", "/budgets", MONTHLY, status=201)
+    now = datetime.now(UTC)
+    with tenant_scope(call.tenant_id):
+        row = BudgetAmount.objects.get(budget_id=made["id"])
+        fields = {"budget_id": made["id"], "recorded_at": now, "actor": "x"}
+        with pytest.raises(IntegrityError, match="budget_amount_replaces_plan"), atomic():
+            BudgetAmount.objects.create(
+                amount=None, replaces=row, effective_from=row.effective_from, **fields
+            )
+        with pytest.raises(IntegrityError, match="budget_amount_once"), atomic():
+            BudgetAmount.objects.create(
+                amount=Decimal(7), effective_from=row.effective_from, **fields
+            )
+
+
+def test_what_happens_while_caps_are_not_known_is_the_tenants_choice(call: Caller) -> None:
+    assert call("GET", "/budgets/settings") == {
+        "cloud_while_unknown": "refuse",
+        "local_while_unknown": "allow",
+        "hold_seconds": 600,
+    }
+    wanted = {"cloud_while_unknown": "allow", "local_while_unknown": "refuse", "hold_seconds": 60}
+    assert call("PUT", "/budgets/settings", wanted) == wanted
+    assert call("GET", "/budgets/settings") == wanted
+    call("PUT", "/budgets/settings", {"cloud_while_unknown": "perhaps"}, status=422)
+    call("PUT", "/budgets/settings", {"hold_seconds": 4}, status=422)
+    with tenant_scope(call.tenant_id):
+        (entry,) = list_audit_of("budget_settings", limit=5)
+    assert entry.after == wanted
+    assert entry.before is not None
+
+
+def allowed(call: Caller, budget_id: int, *, days: int) -> Decimal:
+    """What the budget allows so many days from now."""
+    moment = datetime.now(UTC) + timedelta(days=days)
+    with tenant_scope(call.tenant_id):
+        terms = find_terms(budget_id)
+    period = terms.calendar.at(moment)
+    assert period is not None
+    return terms.allowed(period, moment)
 
 
 def test_a_top_up_adds_while_it_stands(call: Caller) -> None:

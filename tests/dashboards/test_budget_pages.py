@@ -12,11 +12,13 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from apps.budgets.book import Choices
 from apps.budgets.projections import refresh_projections
+from apps.budgets.selectors import read_choices
 from apps.budgets.services import change_amount
 from apps.budgets.status import find_status, read_history, read_statuses
 from apps.tenants.scoping import tenant_scope
-from apps.tenants.selectors import TenantInfo
+from apps.tenants.selectors import TenantInfo, list_departments
 from apps.tenants.services import create_department
 from tests.budgets.asks import make_budget
 from tests.conftest import MakeTenant, native_event
@@ -249,6 +251,147 @@ def test_a_form_begins_with_the_amount_in_force_not_with_one_that_is_planned(
     assert 'value="10"' in page
     assert 'value="777"' not in page
     assert "the fair" in page
+
+
+def tomorrow(tenant: TenantInfo, days: int = 1) -> str:
+    return (tenant.local_date(datetime.now(UTC)) + timedelta(days=days)).isoformat()
+
+
+def test_an_amount_is_planned_shown_and_withdrawn_on_its_page(
+    tenant: TenantInfo, sign_in: SignIn
+) -> None:
+    budget_id = make_budget(tenant.id, "10", name="All")
+    admin = sign_in("admin")
+    change = {
+        "amount": "25",
+        "effective_on": tomorrow(tenant, 9),
+        "reason": "the fair",
+        "on_limit": "refuse",
+        "name": "All",
+    }
+    html = text(admin.post(f"/budgets/{budget_id}/change", change, headers=IN_PLACE))
+    assert "The amount is planned from" in html
+    table = words(html[html.index("Table of planned changes") :])
+    assert re.search(r"25\.00 the fair admin-\S+@example\.org", table)
+    assert re.search(r"10\.00 USD → 25\.00 USD from \d+ \w+ 20\d\d", words(html))
+    with tenant_scope(tenant.id):
+        assert find_status(budget_id, now=datetime.now(UTC)).standing.amount == 10
+        planned = read_history(budget_id).amounts[0]
+    later = find_later(tenant, budget_id, days=10)
+    assert later == 25
+    assert "Withdraw the plan" not in text(sign_in("viewer").get(f"/budgets/{budget_id}"))
+    withdrawal = {"amount_id": str(planned.id), "reason": "rain"}
+    html = text(admin.post(f"/budgets/{budget_id}/withdraw", withdrawal, headers=IN_PLACE))
+    assert "The plan is withdrawn" in html
+    assert "Table of planned changes" not in html
+    assert "plan withdrawn" in words(html)
+    assert find_later(tenant, budget_id, days=10) == 10
+    again = admin.post(f"/budgets/{budget_id}/withdraw", withdrawal)
+    assert "Nothing was withdrawn" in text(again, 422)
+    assert sign_in("viewer").post(f"/budgets/{budget_id}/withdraw", withdrawal).status_code == 403
+
+
+def find_later(tenant: TenantInfo, budget_id: int, *, days: int) -> Decimal:
+    with tenant_scope(tenant.id):
+        then = datetime.now(UTC) + timedelta(days=days)
+        return find_status(budget_id, now=then).standing.amount
+
+
+def test_a_day_that_is_over_plans_nothing_and_todays_is_now(
+    tenant: TenantInfo, sign_in: SignIn
+) -> None:
+    budget_id = make_budget(tenant.id, "10", name="All")
+    admin, change = sign_in("admin"), {"amount": "25", "on_limit": "refuse", "name": "All"}
+    over = admin.post(f"/budgets/{budget_id}/change", change | {"effective_on": "2020-01-01"})
+    assert 'id="change-effective_on-error">That day is over' in text(over, 422)
+    today = change | {"effective_on": tomorrow(tenant, 0)}
+    assert "from now on" in text(admin.post(f"/budgets/{budget_id}/change", today))
+    same = change | {"effective_on": tomorrow(tenant)}
+    assert "nothing was planned" in text(admin.post(f"/budgets/{budget_id}/change", same))
+
+
+def test_departments_amounts_are_planned_and_untouched_fields_plan_nothing(
+    tenant: TenantInfo, sign_in: SignIn
+) -> None:
+    departments(tenant)
+    ids = {}
+    for code, amount in (("support", "100"), ("desk", "40")):
+        ids[code] = make_budget(
+            tenant.id, amount, scope={"department": code}, name=code, on_limit="notify"
+        )
+    with tenant_scope(tenant.id):
+        numbers = {d.code: d.id for d in list_departments()}
+    admin = sign_in("admin")
+    form = {f"on-limit-{n}": "notify" for n in numbers.values()}
+    form |= {f"amount-{numbers['support']}": "100", f"amount-{numbers['desk']}": "60"}
+    form |= {"effective_on": tomorrow(tenant, 9), "reason": "next year"}
+    html = text(admin.post("/budgets/departments/set", form, headers=IN_PLACE))
+    assert re.search(r"1 budget set, from \d+ \w+ 20\d\d\.", html)
+    assert re.search(r"60\.00 from \d+ \w+ 20\d\d", words(html))
+    assert [find_later(tenant, ids[code], days=d) for code, d in (("desk", 0), ("desk", 10))] == [
+        40,
+        60,
+    ]
+    assert find_later(tenant, ids["support"], days=10) == 100
+    with tenant_scope(tenant.id):
+        assert len(read_history(ids["support"]).amounts) == 1
+    # The same form again, with support's raised: what is planned for the desk stays planned.
+    form |= {f"amount-{numbers['desk']}": "40", f"amount-{numbers['support']}": "120"}
+    text(admin.post("/budgets/departments/set", form, headers=IN_PLACE))
+    assert find_later(tenant, ids["desk"], days=10) == 60
+    assert find_later(tenant, ids["support"], days=10) == 120
+    # A new budget and what happens at the limit begin at once.
+    for extra in (
+        {f"amount-{numbers['sales']}": "5"},
+        {f"on-limit-{numbers['desk']}": "refuse"},
+    ):
+        refused = text(admin.post("/budgets/departments/set", form | extra), 422)
+        assert "leave the day empty" in refused
+    late = admin.post("/budgets/departments/set", form | {"effective_on": "2020-01-01"})
+    assert "That day is over" in text(late, 422)
+
+
+def test_an_import_may_be_planned(tenant: TenantInfo, sign_in: SignIn) -> None:
+    departments(tenant)
+    budget_id = make_budget(
+        tenant.id, "100", scope={"department": "support"}, name="s", on_limit="notify"
+    )
+    admin = sign_in("admin")
+    lines = "department,amount_usd\nsupport,150\nsales,10\n"
+    planned = {"text": lines, "apply": "1", "effective_on": tomorrow(tenant, 9)}
+    html = text(admin.post("/budgets/departments/import", planned, headers=IN_PLACE))
+    assert "1 budget set, from" in html
+    assert "line 3" in html
+    assert (find_later(tenant, budget_id, days=0), find_later(tenant, budget_id, days=10)) == (
+        100,
+        150,
+    )
+
+
+def test_what_happens_while_caps_are_not_known_is_set_on_the_page(
+    tenant: TenantInfo, sign_in: SignIn
+) -> None:
+    admin = sign_in("admin")
+    assert "cloud backends are refused, those to own hardware let through" in words(
+        text(sign_in("viewer").get("/budgets"))
+    )
+    wanted = {
+        "cloud_while_unknown": "allow",
+        "local_while_unknown": "refuse",
+        "hold_seconds": "120",
+    }
+    html = text(admin.post("/budgets/settings", wanted, headers=IN_PLACE))
+    assert "cloud backends are let through, those to own hardware refused" in words(html)
+    for change, field in (
+        ({"hold_seconds": "3"}, "hold_seconds"),
+        ({"hold_seconds": "1.5"}, "hold_seconds"),
+        ({"cloud_while_unknown": "x"}, "cloud_while_unknown"),
+    ):
+        wrong = text(admin.post("/budgets/settings", wanted | change), 422)
+        assert f'id="settings-{field}-error"' in wrong
+    with tenant_scope(tenant.id):
+        assert read_choices() == Choices("allow", "refuse", 120)
+    assert sign_in("viewer").post("/budgets/settings", wanted).status_code == 403
 
 
 def test_another_tenants_budget_is_not_there(

@@ -6,7 +6,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils.safestring import SafeString
 
-from apps.budgets.core.amounts import Unit
+from apps.budgets.core.amounts import Unit, amount_in_force
 from apps.budgets.errors import InvalidBudgetInput
 from apps.budgets.status import BudgetHistory, find_archived, read_history
 from apps.dashboards.budgets.budget_words import (
@@ -15,6 +15,7 @@ from apps.dashboards.budgets.budget_words import (
     PERIOD_WORDS,
     UNIT_WORDS,
     bare,
+    beginning,
     change_words,
     day_and_time,
     scope_words,
@@ -45,6 +46,18 @@ class TopUpLine:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class PlanLine:
+    """An amount that is planned."""
+
+    id: int
+    amount: SafeString
+    begins: str
+    actor: str
+    planned_at: str
+    reason: str
+
+
 def show_archived(request: PageRequest, budget_id: int) -> HttpResponse:
     """Its page; 404 when the tenant never had it."""
     try:
@@ -62,7 +75,7 @@ def show_archived(request: PageRequest, budget_id: int) -> HttpResponse:
         Phrase(f": {ended.reason}." if ended and ended.reason else ", without a reason."),
         Phrase(" Since then it counts and refuses nothing."),
     ]
-    amount = history.amounts[0].amount if history.amounts else None
+    amount = amount_in_force(terms.amounts, found.archived_at)
     context = {
         "budget": terms,
         "answer": answer,
@@ -84,7 +97,9 @@ def change_lines(request: PageRequest, history: BudgetHistory, unit: Unit) -> li
         ChangeLine(
             at=day_and_time(change.at, request.tenant.zone),
             what=ACTION_WORDS.get(change.action, change.action),
-            words=change_words(change.action, change.before, change.after, unit),
+            words=change_words(
+                change.action, change.before, change.after, unit, request.tenant.zone
+            ),
             actor=change.actor,
             reason=str((change.after or {}).get("reason", "")),
         )
@@ -104,4 +119,21 @@ def top_up_lines(request: PageRequest, history: BudgetHistory, unit: Unit) -> li
             reason=top_up.reason,
         )
         for top_up in history.top_ups
+    ]
+
+
+def plan_lines(request: PageRequest, history: BudgetHistory, unit: Unit) -> list[PlanLine]:
+    """What is planned, the next first."""
+    zone = request.tenant.zone
+    return [
+        PlanLine(
+            id=one.id,
+            amount=bare(one.amount, unit),
+            begins=beginning(one.effective_from, zone),
+            actor=one.actor,
+            planned_at=day_and_time(one.recorded_at, zone),
+            reason=one.reason,
+        )
+        for one in reversed(history.amounts)
+        if one.is_planned(request.now)
     ]

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final, cast
 from zoneinfo import ZoneInfo
 
-from apps.budgets.book import BudgetTerms, OnLimit
+from apps.budgets.book import BudgetTerms, Choices, OnLimit
 from apps.budgets.core.amounts import Unit
 from apps.budgets.core.periods import PeriodKind
 from apps.budgets.errors import InvalidBudgetInput
@@ -30,6 +30,10 @@ PERIOD_CHOICES: Final = (
     ("grant", "once, between two days"),
 )
 UNIT_CHOICES: Final = (("usd", "USD"), ("tokens", "tokens"), ("requests", "requests"))
+UNKNOWN_CHOICES: Final = (
+    ("refuse", "refuse requests: no cap is overspent"),
+    ("allow", "let requests run: nothing stands still"),
+)
 SCOPE_CHOICES: Final = (("", "everything"), *SCOPE_WORDS.items())
 SECOND_CHOICES: Final = (("", "nothing more"), *SCOPE_WORDS.items())
 
@@ -81,6 +85,12 @@ def change_fields(terms: BudgetTerms, amount: Decimal, given: Given, errors: Giv
     """The form of a change, with what stands now."""
     fields = [
         Field("amount", "Amount", "number", value=as_typed(amount), required=True),
+        Field(
+            "effective_on",
+            "From the start of",
+            "date",
+            hint="empty: at once. For the amount alone; the rest changes at once",
+        ),
         Field("reason", "Why", hint="stands in its history"),
         Field(
             "on_limit",
@@ -111,6 +121,34 @@ def top_up_fields(today: date, given: Given, errors: Given) -> list[Field]:
         Field("starts_on", "From the start of", "date", value=today.isoformat(), required=True),
         Field("ends_on", "through the end of", "date", required=True),
         Field("reason", "Why", hint="stands beside the budget", required=True),
+    ]
+    return _filled(fields, given, errors, {})
+
+
+def settings_fields(choices: Choices, given: Given, errors: Given) -> list[Field]:
+    """The form of what happens while caps are not known."""
+    fields = [
+        Field(
+            "cloud_while_unknown",
+            "Cloud backends then",
+            "select",
+            value=choices.cloud_while_unknown,
+            choices=UNKNOWN_CHOICES,
+        ),
+        Field(
+            "local_while_unknown",
+            "Own hardware then",
+            "select",
+            value=choices.local_while_unknown,
+            choices=UNKNOWN_CHOICES,
+        ),
+        Field(
+            "hold_seconds",
+            "A reservation is held for, seconds",
+            "number",
+            value=as_typed(Decimal(choices.hold_seconds)),
+            hint="then it counts at its estimate until its usage is reported",
+        ),
     ]
     return _filled(fields, given, errors, {})
 
@@ -175,6 +213,20 @@ def read_start(given: Given, name: str, zone: ZoneInfo) -> datetime:
         raise InvalidBudgetInput("Give a day.", field=name) from None
 
 
+def read_planned(given: Given, name: str, zone: ZoneInfo, now: datetime) -> datetime | None:
+    """The first instant of a local day to come; None for today's or where none is given."""
+    if not given.get(name):
+        return None
+    start = read_start(given, name, zone)
+    if start > now:
+        return start
+    if start.astimezone(zone).date() == now.astimezone(zone).date():
+        return None
+    raise InvalidBudgetInput(
+        "That day is over. Give a day to come; leave it empty to change it at once.", field=name
+    )
+
+
 def read_end(given: Given, name: str, zone: ZoneInfo) -> datetime:
     """The first instant after a local day."""
     try:
@@ -194,6 +246,8 @@ def error_at(error: InvalidBudgetInput, given: Given) -> dict[str, str]:
         field = "scope_field"
     elif field == "ends_at":
         field = "ends_on"
+    elif field == "effective_from":
+        field = "effective_on"
     text = str(error)
     return {field: text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")}
 

@@ -1,5 +1,6 @@
 """One budget: how it stands and where it is heading, its history, and changing it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,14 +11,25 @@ from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
 from apps.budgets.errors import InvalidBudgetInput
-from apps.budgets.services import add_top_up, archive_budget, change_amount, change_budget
+from apps.budgets.services import (
+    add_top_up,
+    archive_budget,
+    change_amount,
+    change_budget,
+    withdraw_amount,
+)
 from apps.budgets.status import (
     BudgetStatus,
     find_status,
     list_crossings,
     read_history,
 )
-from apps.dashboards.budgets.archived_budget import change_lines, show_archived, top_up_lines
+from apps.dashboards.budgets.archived_budget import (
+    change_lines,
+    plan_lines,
+    show_archived,
+    top_up_lines,
+)
 from apps.dashboards.budgets.budget_figures import burn_up
 from apps.dashboards.budgets.budget_form import (
     Given,
@@ -28,6 +40,7 @@ from apps.dashboards.budgets.budget_form import (
     read_number,
     read_on_limit,
     read_percents,
+    read_planned,
     read_start,
     top_up_fields,
 )
@@ -63,13 +76,15 @@ def change_one(request: HttpRequest, budget_id: int) -> HttpResponse:
     """Change its amount, what it does at its limit, when it tells."""
 
     def change(inside: PageRequest, given: Given) -> str:
-        actor = inside.user.get_username()
-        change_amount(
+        actor, zone = inside.user.get_username(), inside.tenant.zone
+        effective_from = read_planned(given, "effective_on", zone, inside.now)
+        is_news = change_amount(
             budget_id,
             read_number(given, "amount"),
             actor=actor,
             reason=given.get("reason", ""),
             now=inside.now,
+            effective_from=effective_from,
         )
         change_budget(
             budget_id,
@@ -81,9 +96,31 @@ def change_one(request: HttpRequest, budget_id: int) -> HttpResponse:
             thresholds=read_percents(given, "thresholds"),
             projected_thresholds=read_percents(given, "projected_thresholds"),
         )
+        if effective_from is not None:
+            begins = day_of(effective_from, zone)
+            if not is_news:
+                return f"That is its amount on {begins} already: nothing was planned."
+            return f"The amount is planned from {begins}; until then it stays."
         return "It is changed, from now on for the whole running period; what was spent stays so."
 
     return changing(lambda inside: _change(inside, budget_id, "change", change))(request)
+
+
+def withdraw_one(request: HttpRequest, budget_id: int) -> HttpResponse:
+    """Take back a planned amount before it begins."""
+
+    def withdraw(inside: PageRequest, given: Given) -> str:
+        number = given.get("amount_id", "")
+        withdraw_amount(
+            budget_id,
+            int(number) if re.fullmatch(r"[0-9]{1,18}", number) else 0,
+            actor=inside.user.get_username(),
+            reason=given.get("reason", ""),
+            now=inside.now,
+        )
+        return "The plan is withdrawn: the amount before it goes on."
+
+    return changing(lambda inside: _change(inside, budget_id, "withdraw", withdraw))(request)
 
 
 def top_up_one(request: HttpRequest, budget_id: int) -> HttpResponse:
@@ -160,8 +197,9 @@ def _show(
     changed = (given or {}, errors or {}) if form == "change" else ({}, {})
     topped = (given or {}, errors or {}) if form == "top_up" else ({}, {})
     amounts = context["history"].amounts
-    # What is in force: amounts may be planned for moments to come.
-    amount = next((a for a in amounts if a.effective_from <= request.now), amounts[-1]).amount
+    # What is in force: amounts may be planned for moments to come, or have been withdrawn.
+    begun = [a for a in amounts if a.withdrawn_at is None and a.effective_from <= request.now]
+    amount = (begun or amounts[-1:])[0].amount
     context["change_fields"] = change_fields(found.terms, amount, *changed)
     context["top_up_fields"] = top_up_fields(today, *topped)
     if request.method == "GET":
@@ -182,6 +220,7 @@ def _context(request: PageRequest, status: BudgetStatus) -> dict[str, Any]:
         "history": history,
         "changes": change_lines(request, history, unit),
         "top_ups": top_up_lines(request, history, unit),
+        "planned": plan_lines(request, history, unit),
         "period": day_of(status.standing.period.start, request.tenant.zone),
         "tabs": budget_tabs(""),
         "parts": "#answer,#budget-cards,#budget-head,#budget-data,#budget-numbers,#thresholds-part",

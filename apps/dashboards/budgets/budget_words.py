@@ -1,13 +1,14 @@
 """Budgets in words: how they stand, in the unit they are in. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from django.utils.safestring import SafeString
 
+from apps.budgets.book import Choices
 from apps.budgets.core.amounts import Unit
 from apps.budgets.core.pace import Health
 from apps.budgets.status import BudgetStatus
@@ -59,6 +60,7 @@ SCOPE_WORDS: Final = {
 ACTION_WORDS: Final = {
     "budget.created": "made",
     "budget.amount_changed": "amount changed",
+    "budget.plan_withdrawn": "plan withdrawn",
     "budget.topped_up": "topped up",
     "budget.changed": "changed",
     "budget.archived": "archived",
@@ -172,8 +174,17 @@ def reserved_words(status: BudgetStatus) -> str:
     return f"{percent(share)} of it had been reserved, {percent(1 - share)} came without"
 
 
-def change_words(action: str, before: object, after: object, unit: Unit) -> str:
-    """One line of the audit trail: what changed from what to what."""
+def settings_words(choices: Choices) -> str:
+    """What happens while nobody knows what is left."""
+    told = {"refuse": "refused", "allow": "let through"}
+    return (
+        f"Requests to cloud backends are {told[choices.cloud_while_unknown]}, those to own hardware"
+        f" {told[choices.local_while_unknown]}."
+    )
+
+
+def change_words(action: str, before: object, after: object, unit: Unit, zone: ZoneInfo) -> str:
+    """One line of the audit trail: what changed from what to what, and from when if later."""
     old = before if isinstance(before, dict) else {}
     new = after if isinstance(after, dict) else {}
     if action in ("budget.amount_changed", "budget.topped_up", "budget.created"):
@@ -181,12 +192,26 @@ def change_words(action: str, before: object, after: object, unit: Unit) -> str:
         if action == "budget.topped_up":
             return f"{amount} more"
         came = f"{figure(Decimal(old['amount']), unit)} → " if "amount" in old else ""
-        return f"{came}{amount}"
+        return f"{came}{amount}{_from_when(new, zone)}"
+    if action == "budget.plan_withdrawn":
+        amount = figure(Decimal(old.get("amount", 0)), unit)
+        return f"{amount}{_from_when(old, zone)}: not any more"
     return "; ".join(
         f"{capitalised(name).replace('_', ' ')}: {_plainly(old.get(name))} → {_plainly(value)}"
         for name, value in new.items()
         if name != "reason"
     )
+
+
+def _from_when(told: Mapping[str, object], zone: ZoneInfo) -> str:
+    moment = told.get("effective_from")
+    return f" from {beginning(datetime.fromisoformat(str(moment)), zone)}" if moment else ""
+
+
+def beginning(moment: datetime, zone: ZoneInfo) -> str:
+    """A moment from which something holds: its day, and the hour if that is not its first."""
+    is_midnight = moment.astimezone(zone).time() == time.min
+    return day_of(moment, zone) if is_midnight else day_and_time(moment, zone)
 
 
 def day_and_time(moment: datetime, zone: ZoneInfo) -> str:

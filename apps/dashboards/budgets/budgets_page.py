@@ -11,10 +11,19 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from apps.budgets.errors import InvalidBudgetInput
-from apps.budgets.services import create_budget
+from apps.budgets.selectors import read_choices
+from apps.budgets.services import create_budget, set_choices
 from apps.budgets.status import BudgetStatus, list_archived, read_statuses
 from apps.dashboards.budgets.budget_figures import BurnUp, burn_up
-from apps.dashboards.budgets.budget_form import Given, error_at, new_fields, read_given, read_new
+from apps.dashboards.budgets.budget_form import (
+    Given,
+    error_at,
+    new_fields,
+    read_given,
+    read_new,
+    read_number,
+    settings_fields,
+)
 from apps.dashboards.budgets.budget_words import (
     HEALTH_WORDS,
     LIMIT_WORDS,
@@ -27,6 +36,7 @@ from apps.dashboards.budgets.budget_words import (
     pace_words,
     reserved_words,
     scope_words,
+    settings_words,
 )
 from apps.dashboards.page import PageRequest, changing, page, render_live
 from apps.dashboards.page_state import Chip
@@ -95,6 +105,39 @@ def add_budget(request: PageRequest) -> HttpResponse:
         return _show(request, given=given, errors=error_at(error, given), status=422)
     context = _context(request, {}, {}) | {"said_id": budget_id}
     return _render(request, context, status=200)
+
+
+@changing
+def set_settings(request: PageRequest) -> HttpResponse:
+    """What happens while caps are not known, and how long a hold lasts."""
+    given = read_given(request.POST.dict())
+    try:
+        seconds = read_number(given, "hold_seconds")
+        if seconds != seconds.to_integral_value():
+            raise InvalidBudgetInput("Give whole seconds.", field="hold_seconds")
+        set_choices(
+            cloud_while_unknown=given.get("cloud_while_unknown", ""),
+            local_while_unknown=given.get("local_while_unknown", ""),
+            hold_seconds=int(seconds),
+            actor=request.user.get_username(),
+            now=request.now,
+        )
+    except InvalidBudgetInput as error:
+        wrong = error_at(error, given)
+        context = _context(request, {}, {}) | _settings(given, wrong)
+        return _render(request, context, status=422)
+    context = _context(request, {}, {}) | {"said": "That is how it is done from now on."}
+    return _render(request, context, status=200)
+
+
+def _settings(given: Given, errors: Given) -> dict[str, Any]:
+    """The form of settings, and what they say in words."""
+    choices = read_choices()
+    return {
+        "settings_fields": settings_fields(choices, given, errors),
+        "settings_errors": errors,
+        "settings_words": settings_words(choices),
+    }
 
 
 def budget_rows(statuses: Iterable[BudgetStatus]) -> list[BudgetRow]:
@@ -178,6 +221,7 @@ def _context(request: PageRequest, given: Given, errors: Given) -> dict[str, Any
         "archived": _archived(request),
         "fields": new_fields(given, errors, {}),
         "errors": errors,
+        **_settings({}, {}),
         "tabs": budget_tabs("budgets"),
         "parts": ",".join(parts),
         "live_ms": REFRESH_MS,

@@ -3,8 +3,10 @@ or from a spreadsheet."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -25,11 +27,11 @@ from apps.budgets.department_budgets import (
     set_department_budgets,
 )
 from apps.budgets.errors import InvalidBudgetInput
-from apps.dashboards.budgets.budget_form import LONGEST, read_number
-from apps.dashboards.budgets.budget_words import LIMIT_CHOICES, LIMIT_WORDS
+from apps.dashboards.budgets.budget_form import LONGEST, read_number, read_planned
+from apps.dashboards.budgets.budget_words import LIMIT_CHOICES, LIMIT_WORDS, beginning, day_of
 from apps.dashboards.budgets.budgets_page import budget_tabs
 from apps.dashboards.page import PageRequest, changing, page
-from apps.dashboards.sentences import Answer, Phrase
+from apps.dashboards.sentences import Answer, Phrase, capitalised
 from apps.dashboards.templatetags.figures_of_speech import in_usd, money_short, usd_short
 from apps.dashboards.typed_numbers import as_typed
 from apps.pricing.core.money import plain_decimal
@@ -64,6 +66,7 @@ class DepartmentLine:
     others: int
     is_short: bool
     error: str
+    planned: list[tuple[SafeString, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ def set_by_hand(request: PageRequest) -> HttpResponse:
     wanted: list[WantedAmount] = []
     errors: dict[int, str] = {}
     typed: dict[int, tuple[str, str]] = {}
+    begins_on = _begins_on(request)
+    effective_from, day_error = _effective_from(request, begins_on)
     for row in rows:
         number = row.department.id
         amount = request.POST.get(f"amount-{number}", "").replace("\0", "").strip()[:40]
@@ -105,18 +110,27 @@ def set_by_hand(request: PageRequest) -> HttpResponse:
             continue
         try:
             value = read_number({"amount": amount}, "amount")
+            standing = (row.amount_usd, row.budget.on_limit) if row.budget else None
+            # Fields that nobody touched plan nothing: their amount may be planned otherwise.
+            if effective_from is not None and (value, on_limit) == standing:
+                continue
             wanted.append(WantedAmount(number, row.department.code, value, on_limit))
         except InvalidBudgetInput as error:
             errors[number] = str(error)
-    if errors:
-        return _show(request, errors=errors, typed=typed, reason=reason, status=422)
+    shown: dict[str, Any] = {"typed": typed, "reason": reason, "begins_on": begins_on}
+    if errors or day_error:
+        return _show(request, errors=errors, day_error=day_error, status=422, **shown)
     plan = set_department_budgets(
-        wanted, actor=request.user.get_username(), reason=reason, now=request.now
+        wanted,
+        actor=request.user.get_username(),
+        reason=reason,
+        now=request.now,
+        effective_from=effective_from,
     )
     if plan.errors:
-        errors = {error.line: error.detail for error in plan.errors}
-        return _show(request, errors=errors, typed=typed, reason=reason, status=422)
-    return _show(request, said=_done(plan))
+        errors = {error.line: capitalised(error.detail) + "." for error in plan.errors}
+        return _show(request, errors=errors, status=422, **shown)
+    return _show(request, said=_done(plan, _from_words(request, effective_from)))
 
 
 @changing
@@ -129,19 +143,46 @@ def import_budgets(request: PageRequest) -> HttpResponse:
     else:
         text = request.POST.get("text", "").replace("\0", "")
     wanted, errors = read_csv(text)
-    if "apply" not in request.POST:
-        plan = plan_department_budgets(wanted, now=request.now)
+    begins_on = _begins_on(request)
+    effective_from, day_error = _effective_from(request, begins_on)
+    if "apply" not in request.POST or day_error:
+        plan = plan_department_budgets(wanted, now=request.now, effective_from=effective_from)
         plan = DepartmentPlan(plan.changes, [*errors, *plan.errors])
-        return _show(request, plan=plan, text=text)
+        shown: dict[str, Any] = {
+            "plan": plan,
+            "text": text,
+            "begins_on": begins_on,
+            "day_error": day_error,
+        }
+        return _show(request, status=422 if day_error else 200, **shown)
     reason = request.POST.get("reason", "").replace("\0", "").strip()[:LONGEST]
     plan = set_department_budgets(
         wanted,
         actor=request.user.get_username(),
         reason=reason or "imported from CSV",
         now=request.now,
+        effective_from=effective_from,
     )
     plan = DepartmentPlan(plan.changes, [*errors, *plan.errors])
-    return _show(request, said=_done(plan), left_out=plan.errors)
+    said = _done(plan, _from_words(request, effective_from))
+    return _show(request, said=said, left_out=plan.errors)
+
+
+def _begins_on(request: PageRequest) -> str:
+    return request.POST.get("effective_on", "").replace("\0", "").strip()[:40]
+
+
+def _effective_from(request: PageRequest, begins_on: str) -> tuple[datetime | None, str]:
+    """The moment that a day begins, None for now; and what is wrong with the day."""
+    given = {"effective_on": begins_on}
+    try:
+        return read_planned(given, "effective_on", request.tenant.zone, request.now), ""
+    except InvalidBudgetInput as error:
+        return None, str(error)
+
+
+def _from_words(request: PageRequest, effective_from: datetime | None) -> str:
+    return day_of(effective_from, request.tenant.zone) if effective_from else "now on"
 
 
 def _show(
@@ -154,11 +195,15 @@ def _show(
     left_out: Iterable[LineError] = (),
     errors: Mapping[int, str] | None = None,
     typed: Mapping[int, tuple[str, str]] | None = None,
+    begins_on: str = "",
+    day_error: str = "",
     status: int = 200,
 ) -> HttpResponse:
     rows = read_department_rows(now=request.now)
     context: dict[str, Any] = {
-        "lines": [_line(row, errors or {}, typed or {}) for row in rows],
+        "lines": [_line(row, errors or {}, typed or {}, request.tenant.zone) for row in rows],
+        "begins_on": begins_on,
+        "day_error": day_error,
         "answer": _answer(rows),
         "limits": LIMIT_CHOICES,
         "tabs": budget_tabs("department-budgets"),
@@ -168,7 +213,7 @@ def _show(
         "said": said,
         "reason": reason,
         "left_out": sorted(left_out, key=lambda error: error.line),
-        "has_errors": bool(errors),
+        "has_errors": bool(errors or day_error) and plan is None,
         "is_part": bool(request.htmx and request.method == "POST"),
         "tenant": request.tenant,
     }
@@ -200,7 +245,10 @@ def _export(request: PageRequest) -> HttpResponse:
 
 
 def _line(
-    row: DepartmentRow, errors: Mapping[int, str], typed: Mapping[int, tuple[str, str]]
+    row: DepartmentRow,
+    errors: Mapping[int, str],
+    typed: Mapping[int, tuple[str, str]],
+    zone: ZoneInfo,
 ) -> DepartmentLine:
     number, expected, amount = row.department.id, row.expected, row.amount_usd
     standing = (
@@ -225,6 +273,7 @@ def _line(
         others=row.others,
         is_short=bool(expected and amount is not None and expected.mid > amount),
         error=errors.get(number, ""),
+        planned=[(money_short(a.amount), beginning(a.effective_from, zone)) for a in row.planned],
     )
 
 
@@ -269,9 +318,9 @@ def _plan_lines(plan: DepartmentPlan) -> list[PlanLine]:
     return lines
 
 
-def _done(plan: DepartmentPlan) -> str:
+def _done(plan: DepartmentPlan, since: str) -> str:
     failed = {error.line for error in plan.errors}
     done = sum(1 for change in plan.news if change.line not in failed)
     if not done:
         return "Nothing was changed: everything stands as it was."
-    return f"{done} budget{'s' if done != 1 else ''} set, from now on."
+    return f"{done} budget{'s' if done != 1 else ''} set, from {since}."

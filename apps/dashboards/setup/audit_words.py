@@ -66,6 +66,8 @@ SENTENCES: Final = {
     "customer.contract": "agreed what {it} pays a month: {usd_per_month} USD",
     "budget.created": "made {it}",
     "budget.changed": "changed {it}",
+    "budget.amount_changed": "changed the amount of {it}",
+    "budget.plan_withdrawn": "withdrew what was planned for {it}",
     "budget.topped_up": "topped up {it}",
     "budget.archived": "archived {it}",
     "budget.settings": "changed the settings of budgets",
