@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import reduce
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 from django.db import connection
 
 from apps.pricing.core.money import EXACT
+from apps.tenants.core.exchange import Rates
 from apps.tenants.scoping import current_tenant_id
 from apps.tenants.selectors import TenantInfo, get_tenant
 from apps.usage.slice_labels import Dimension, SliceLabels, slice_conditions
@@ -67,8 +68,10 @@ class SpendRow:
     reasoning_tokens: int = 0
     latency_ms_sum: int = 0
     latency_count: int = 0
-    # In the tenant's own currency, each day at its own rate: from `reporting.read_reported` alone.
+    # Cost and revenue in another currency, each day at its own rate; None where no rates were
+    # given, or a day with any has none.
     reported: Decimal | None = None
+    reported_revenue: Decimal | None = None
 
     @property
     def tokens(self) -> int:
@@ -96,14 +99,17 @@ MEASURES = (
     "latency_count",
 )
 NOTHING: tuple[Any, ...] = (Decimal(0), 0, 0, 0, 0, 0, 0, Decimal(0), 0, 0, 0, 0)
+# Cost and revenue converted, and of both what has no rate.
+NOTHING_CONVERTED: tuple[Any, ...] = (Decimal(0),) * 4
 
 
-def read_spend(query: SpendQuery) -> Spend:
-    """Sum the tenant in scope's rollups; rows by bucket, then cost, highest first."""
+def read_spend(query: SpendQuery, *, rates: Rates | None = None) -> Spend:
+    """Sum the tenant in scope's rollups; rows by bucket, then cost, highest first. With `rates`
+    each local day is converted at its own, in the database: `reported` of the rows."""
     tenant = get_tenant()
     labels = SliceLabels()
     columns = sorted({COLUMN_OF[dimension] for dimension in query.group_by})
-    found = _read_sums(query, columns, tenant, labels)
+    found = _read_sums(query, columns, tenant, labels, rates)
     sums: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for bucket, *rest in found:
         values = dict(zip(columns, rest[: len(columns)], strict=True))
@@ -114,22 +120,44 @@ def read_spend(query: SpendQuery) -> Spend:
         sums[group] = measures if known is None else _add(known, measures)
     rows = [_row(query.group_by, group, measures) for group, measures in sums.items()]
     rows.sort(key=lambda row: (str(row.bucket or ""), -row.cost_usd, -row.requests))
-    return Spend(total=_row((), (None,), _add(NOTHING, *sums.values())), rows=rows)
+    nothing = NOTHING if rates is None else NOTHING + NOTHING_CONVERTED
+    return Spend(total=_row((), (None,), _add(nothing, *sums.values())), rows=rows)
 
 
 def _read_sums(
-    query: SpendQuery, columns: list[str], tenant: TenantInfo, labels: SliceLabels
+    query: SpendQuery,
+    columns: list[str],
+    tenant: TenantInfo,
+    labels: SliceLabels,
+    rates: Rates | None,
 ) -> list[tuple[Any, ...]]:
-    """Rows of (bucket, *columns, *MEASURES)."""
+    """Rows of (bucket, *columns, *MEASURES), and with rates what they come to at them."""
     spans = choose_spans(
-        query.start, query.end, query.interval, tenant.zone, by_minute=query.by_minute
+        query.start,
+        query.end,
+        query.interval,
+        tenant.zone,
+        by_minute=query.by_minute,
+        with_months=rates is None,
     )
     if not spans:
         return []
     conditions, wanted = slice_conditions(query.filters, labels)
     filtered = [COLUMN_OF[dimension] for dimension in query.filters]
-    statement, bounds = spend_sql(spans, query.interval, columns, conditions, filtered=filtered)
+    statement, bounds = spend_sql(
+        spans,
+        query.interval,
+        columns,
+        conditions,
+        filtered=filtered,
+        converted=rates is not None,
+    )
     parameters = {"tenant_id": tenant.id, "time_zone": tenant.time_zone, **bounds, **wanted}
+    if rates is not None:
+        # A cover may take a whole day and give back the quarter hours that were not asked for.
+        first, last = tenant.local_date(query.start), tenant.local_date(query.end)
+        known = rates.by_day(first - timedelta(days=1), last + timedelta(days=1))
+        parameters |= {"rate_days": list(known), "rates": list(known.values())}
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())
@@ -176,4 +204,10 @@ def _row(
     group_by: tuple[Dimension, ...], group: tuple[Any, ...], measures: tuple[Any, ...]
 ) -> SpendRow:
     # By place, in MEASURES' order: a page makes thousands of these.
-    return SpendRow(dict(zip(group_by, group[1:], strict=True)), group[0], *measures)
+    labels = dict(zip(group_by, group[1:], strict=True))
+    if len(measures) == len(MEASURES):
+        return SpendRow(labels, group[0], *measures)
+    *summed, cost, revenue, cost_left, revenue_left = measures
+    return SpendRow(
+        labels, group[0], *summed, None if cost_left else cost, None if revenue_left else revenue
+    )

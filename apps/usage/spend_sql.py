@@ -36,20 +36,37 @@ SUMS = """sum(r.cost_usd), sum(r.requests)::bigint,
     sum(r.latency_ms_sum)::bigint, sum(r.latency_count)::bigint"""
 
 
+# Cost and revenue in another currency, each local day at its own rate (`x`); and what has none.
+CONVERTED = """,
+    coalesce(sum(r.cost_usd * x.per_usd), 0),
+    coalesce(sum(r.revenue_usd * x.per_usd), 0),
+    coalesce(sum(r.cost_usd) FILTER (WHERE x.per_usd IS NULL), 0),
+    coalesce(sum(r.revenue_usd) FILTER (WHERE x.per_usd IS NULL), 0)"""
+RATES = """
+    LEFT JOIN unnest(%(rate_days)s::date[], %(rates)s::numeric[]) AS x(day, per_usd) USING (day)"""
+
+
 # Where charges were moved away, sums of nothing are left behind.
 SOMETHING = "sum(r.requests) <> 0 OR sum(r.cost_usd) <> 0 OR sum(r.unpriced_requests) <> 0"
 
 
 def choose_spans(
-    start: datetime, end: datetime, interval: str | None, zone: ZoneInfo, *, by_minute: bool
+    start: datetime,
+    end: datetime,
+    interval: str | None,
+    zone: ZoneInfo,
+    *,
+    by_minute: bool,
+    with_months: bool = True,
 ) -> tuple[Span, ...]:
-    """The buckets that add up to [start, end), which is widened to quarter hours or minutes."""
+    """The buckets that add up to [start, end), which is widened to quarter hours or minutes.
+    Without months each knows its local day."""
     if interval == "minute" or by_minute:
         start, end = floor_to(start, MINUTE), ceil_to(end, MINUTE)
         return (Span("minute", start, end),) if start < end else ()
     if interval == "hour":
         return quarter_hours(start, end)
-    return cover(start, end, zone, with_months=interval in (None, "month"))
+    return cover(start, end, zone, with_months=with_months and interval in (None, "month"))
 
 
 def bucket_expression(grain: Grain, interval: str | None) -> str:
@@ -60,10 +77,15 @@ def bucket_expression(grain: Grain, interval: str | None) -> str:
         return "r.bucket"
     if interval == "hour":
         return "date_trunc('hour', r.bucket, %(time_zone)s)"
-    local_day = (
-        "r.bucket" if grain in ("day", "month") else "(r.bucket AT TIME ZONE %(time_zone)s)::date"
-    )
+    local_day = day_expression(grain)
     return local_day if interval == "day" else f"date_trunc('{interval}', {local_day})::date"
+
+
+def day_expression(grain: Grain) -> str:
+    """The local day of a rollup row; of a month its first."""
+    if grain in ("day", "month"):
+        return "r.bucket"
+    return "(r.bucket AT TIME ZONE %(time_zone)s)::date"
 
 
 def rows_sql(
@@ -73,6 +95,7 @@ def rows_sql(
     conditions: Sequence[str],
     *,
     filtered: Sequence[str],
+    with_day: bool = False,
 ) -> tuple[str, dict[str, Any]]:
     """Rows of rollups that add up to what is asked: (bucket, *columns, *measures), and bounds.
 
@@ -92,6 +115,7 @@ def rows_sql(
         )
         sign = "-" if span.sign < 0 else ""
         measures = "".join(f", {sign}r.{column} AS {column}" for column in FROM_LEDGER)
+        measures += f", {day_expression(span.grain)} AS day" if with_day else ""
         parts.append(
             f"SELECT {bucket_expression(span.grain, interval)} AS bucket{selected}{measures}"
             f" FROM {rollup.table} AS r{join} WHERE r.tenant_id = %(tenant_id)s"
@@ -108,10 +132,17 @@ def spend_sql(
     conditions: Sequence[str],
     *,
     filtered: Sequence[str],
+    converted: bool = False,
 ) -> tuple[str, dict[str, Any]]:
-    """Rows of (bucket, *columns, *SUMS), each group once; and the bounds. Needs a span."""
-    rows, bounds = rows_sql(spans, interval, columns, conditions, filtered=filtered)
+    """Rows of (bucket, *columns, *SUMS), each group once; and the bounds. Needs a span.
+
+    `converted` adds CONVERTED by the parameters `rate_days` and `rates`; spans are without months.
+    """
+    rows, bounds = rows_sql(
+        spans, interval, columns, conditions, filtered=filtered, with_day=converted
+    )
+    sums, rates = (SUMS + CONVERTED, RATES) if converted else (SUMS, "")
     selected = "".join(f", r.{column}" for column in columns)
     groups = ", ".join(str(n) for n in range(1, len(columns) + 2))
     grouped = f"GROUP BY {groups} HAVING {SOMETHING}"
-    return f"SELECT r.bucket{selected}, {SUMS} FROM ({rows}) AS r {grouped}", bounds
+    return f"SELECT r.bucket{selected}, {sums} FROM ({rows}) AS r{rates} {grouped}", bounds

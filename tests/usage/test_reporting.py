@@ -82,7 +82,8 @@ def test_rows_are_summed_by_each_days_own_rate(make_tenant: MakeTenant) -> None:
             "acme": EVENT_USD * 10,
             "bolt": EVENT_USD * 10,
         }
-        assert {name: replace(row, reported=None) for name, row in whole.items()} == plain
+        in_usd = {n: replace(r, reported=None, reported_revenue=None) for n, r in whole.items()}
+        assert in_usd == plain
         for interval in get_args(Interval):
             cut = replace(query, interval=interval)
             if interval == "minute":

@@ -67,6 +67,16 @@ class Rates:
             return None
         return self._values[position]
 
+    def by_day(self, first: date, last: date) -> dict[date, Decimal]:
+        """The rate of each day from `first` to `last` that has one."""
+        days = (first + timedelta(days=n) for n in range((last - first).days + 1))
+        return {day: rate for day in days if (rate := self.on(day)) is not None}
+
+    @property
+    def latest(self) -> Decimal | None:
+        """The last that is known, however old."""
+        return self._values[-1] if self._values else None
+
     def convert(self, usd_by_day: Mapping[date, Decimal]) -> Converted:
         """The sum of what each day cost at its own rate; exact."""
         usd, amount, unrated = Decimal(0), Decimal(0), []
