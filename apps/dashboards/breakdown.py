@@ -26,7 +26,7 @@ class Sums:
     revenue_usd: Decimal = Decimal(0)
     latency_ms_sum: int = 0
     latency_count: int = 0
-    # In the tenant's own currency; None where it was not read, or some day has no rate.
+    # In the tenant's own currency; None where it was read in USD, or some day has no rate.
     reported: Decimal | None = Decimal(0)
 
     def plus(self, other: "SpendRow | Sums") -> "Sums":
@@ -60,6 +60,21 @@ class Sums:
     def known_usd(self) -> Decimal | None:
         """The cost, or None where no request has a price: unknown is not zero."""
         return None if self.requests and self.priced_requests <= 0 else self.cost_usd
+
+    @property
+    def cost(self) -> Decimal:
+        """In the currency that it was read in."""
+        return self.cost_usd if self.reported is None else self.reported
+
+    @property
+    def known(self) -> Decimal | None:
+        """The cost in that currency, or None where no request has a price."""
+        return None if self.known_usd is None else self.cost
+
+    @property
+    def cost_per_request(self) -> Decimal | None:
+        """In that currency; otherwise as in USD."""
+        return self.cost / self.priced_requests if self.priced_requests > 0 else None
 
     @property
     def usd_per_request(self) -> Decimal | None:
@@ -101,9 +116,9 @@ class Line:
 
     @property
     def spend_share(self) -> Decimal | None:
-        if self.now.known_usd is None or not self.whole.cost_usd:
+        if self.now.known is None or not self.whole.cost:
             return None
-        return self.now.cost_usd / self.whole.cost_usd
+        return self.now.cost / self.whole.cost
 
     @property
     def request_share(self) -> Decimal | None:
@@ -112,15 +127,16 @@ class Line:
     @property
     def change(self) -> Decimal | None:
         """Relative change of spend; None when there was none before."""
-        return relative_change(self.now.cost_usd, self.before.cost_usd if self.before else None)
+        return relative_change(self.now.cost, self.before.cost if self.before else None)
 
     @property
-    def difference_usd(self) -> Decimal:
-        return self.now.cost_usd - (self.before.cost_usd if self.before else Decimal(0))
+    def difference(self) -> Decimal:
+        return EXACT.subtract(self.now.cost, self.before.cost if self.before else Decimal(0))
 
 
-def relative_change(now_usd: Decimal, before_usd: Decimal | None) -> Decimal | None:
-    return (now_usd - before_usd) / before_usd if before_usd else None
+def relative_change(now: Decimal, before: Decimal | None) -> Decimal | None:
+    """Of two amounts in one currency."""
+    return (now - before) / before if before else None
 
 
 def total(rows: Iterable[SpendRow | Sums]) -> Sums:
@@ -149,9 +165,9 @@ def lines(
     Where nothing at all was spent before there is nothing to compare with, and nothing is new.
     """
     whole = total(now.values())
-    if before is not None and not total(before.values()).cost_usd:
+    if before is not None and not total(before.values()).cost:
         before = None
-    gone = [key for key, sums in (before or {}).items() if key not in now and sums.cost_usd]
+    gone = [key for key, sums in (before or {}).items() if key not in now and sums.cost]
     made = [
         Line(
             key=key,
@@ -162,4 +178,4 @@ def lines(
         )
         for key in [*now, *gone]
     ]
-    return sorted(made, key=lambda line: (-line.now.cost_usd, -line.now.requests, line.name))
+    return sorted(made, key=lambda line: (-line.now.cost, -line.now.requests, line.name))

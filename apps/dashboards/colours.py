@@ -109,7 +109,7 @@ def leading(sums: Mapping[str, Sums], limit: int) -> tuple[list[str], list[str]]
 
     One key left over is drawn itself: "1 more" would say less and take as much room.
     """
-    ranked = sorted(sums, key=lambda key: (-sums[key].cost_usd, -sums[key].requests, key))
+    ranked = sorted(sums, key=lambda key: (-sums[key].cost, -sums[key].requests, key))
     cut = limit if len(ranked) > limit + 1 else len(ranked)
     return ranked[:cut], ranked[cut:]
 

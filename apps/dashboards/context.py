@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from apps.dashboards.conventions import conventions
+from apps.dashboards.money import shown
 from apps.tenants.core.access import role_allows_changes
 
 # Only pages that exist: a name in a rail is a promise.
@@ -168,5 +169,6 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
             other for other in getattr(request, "memberships", []) if other != membership
         ],
         "as_read": conventions(),
+        "currency": shown().currency,
         "can_change": bool(membership and role_allows_changes(membership.role)),
     }

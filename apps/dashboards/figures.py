@@ -18,6 +18,7 @@ from apps.dashboards.colours import Series
 from apps.dashboards.insights.forecast_figures import Expected, band_to_come
 from apps.dashboards.templatetags.figures_of_speech import (
     count,
+    in_money,
     in_usd,
     localised,
     percent,
@@ -26,6 +27,7 @@ from apps.dashboards.templatetags.figures_of_speech import (
     usd_short,
 )
 from apps.dashboards.ticks import Axis, day_axis
+from apps.insights.core.spend_change import exact_sum
 
 Figure = dict[str, Any]
 # The least distance between two direct labels, in per cent of the height.
@@ -81,7 +83,7 @@ def _total_on_hover(labels: Sequence[str], totals: Sequence[Decimal | None]) -> 
         "name": "total",
         "x": list(labels),
         "y": [_float(value) for value in totals],
-        "customdata": [in_usd(usd(value)) for value in totals],
+        "customdata": [in_money(usd(value)) for value in totals],
         "hovertemplate": "<b>total  %{customdata}</b><extra></extra>",
         "meta": {"role": "total"},
     }
@@ -125,7 +127,7 @@ def allocation(names: Sequence[str], stacks: Sequence[Stack]) -> Figure:
             "y": rows,
             "text": [f"\u00a0{usd_short(total)}" for total in totals],
             "textposition": "middle right",
-            "customdata": [in_usd(usd(total)) for total in totals],
+            "customdata": [in_money(usd(total)) for total in totals],
             "hovertemplate": "<b>total  %{customdata}</b><extra></extra>",
             "meta": {"role": "end-label"},
         }
@@ -186,8 +188,8 @@ def share_pair(backends: Sequence[BackendMark]) -> Figure:
             _share_bar(n, -0.2, requests, "of requests", f"{name}: {count(line.now.requests)}")
             | {"meta": {"role": "requests"}}
         )
-        bar = _share_bar(n, 0.2, spend, "of spend", f"{name}: {in_usd(usd(line.now.known_usd))},")
-        if line.now.known_usd is None:
+        bar = _share_bar(n, 0.2, spend, "of spend", f"{name}: {in_money(usd(line.now.known))},")
+        if line.now.known is None:
             bar |= {"text": ["no price yet"]}
         traces.append(bar | {"meta": backend.series.as_meta()})
     figure = in_rows(traces, [b.series.name for b in backends], kind="pair", hover="closest")
@@ -366,7 +368,7 @@ def spark(today: Sequence[Decimal | None], usual: Sequence[Decimal]) -> Figure:
 
 def _sum_at(stacks: Sequence[Stack], n: int) -> Decimal | None:
     found = [stack.values[n] for stack in stacks if stack.values[n] is not None]
-    return sum((value for value in found if value is not None), Decimal(0)) if found else None
+    return exact_sum(value for value in found if value is not None) if found else None
 
 
 def _float(value: Decimal | None, times: int = 1) -> float | None:

@@ -4,17 +4,26 @@ from collections.abc import Callable, Mapping
 from zoneinfo import ZoneInfo
 
 from apps.dashboards.colours import model_key
+from apps.dashboards.money import UnratedDaysError, shown
 from apps.dashboards.periods import Period, end_of_day
 from apps.tenants.selectors import list_customers, list_departments
-from apps.usage.reporting import read_reported
 from apps.usage.selectors import Dimension, SpendQuery, SpendRow, read_spend
 
 Filters = Mapping[Dimension, tuple[str | None, ...]]
 Read = Callable[[SpendQuery], list[SpendRow]]
 
 
-def read_rows(query: SpendQuery) -> list[SpendRow]:
+def read_in_usd(query: SpendQuery) -> list[SpendRow]:
     return read_spend(query).rows
+
+
+def read_rows(query: SpendQuery) -> list[SpendRow]:
+    """With their cost and revenue in the currency that the page is told in."""
+    rates = shown().rates
+    rows = read_spend(query, rates=rates).rows
+    if rates is not None and any(r.reported is None or r.reported_revenue is None for r in rows):
+        raise UnratedDaysError
+    return rows
 
 
 # Reads end with the day: nothing has happened between now and then, and whole days need no
@@ -31,7 +40,7 @@ def read_period_by_day(
         interval="day",
         filters=filters,
     )
-    return read_reported(query)
+    return read_rows(query)
 
 
 def read_period(

@@ -9,18 +9,20 @@ from decimal import Decimal
 from statistics import median
 
 from apps.dashboards.breakdown import Line
+from apps.dashboards.insights.forecast_figures import Expected
+from apps.dashboards.money import shown
 from apps.dashboards.periods import Period
 from apps.dashboards.templatetags.figures_of_speech import (
     change,
     count,
     fraction,
+    in_money,
     in_usd,
     percent,
     times,
     unit_price,
     usd_short,
 )
-from apps.insights.forecasts import MoneyQuantiles
 
 # A change below this is noise and is not told.
 TELLING_CHANGE = Decimal("0.02")
@@ -65,28 +67,28 @@ def listed(names: Sequence[str]) -> str:
 def overview_answer(
     *,
     period: Period,
-    spent_usd: Decimal,
-    before_usd: Decimal,
-    forecast: MoneyQuantiles | None,
+    spent: Decimal,
+    before: Decimal,
+    forecast: Expected | None,
     lines: Sequence[Line],
     unpriced_requests: int = 0,
 ) -> Answer:
     """Where did the money go: how much, where it is heading, what changed and through whom."""
-    if not spent_usd:
+    if not spent:
         return _nothing_spent(period, unpriced_requests)
-    parts = [Phrase(f"{in_usd(usd_short(spent_usd))}", strong=True), Phrase(f" {period.in_words}")]
+    parts = [Phrase(f"{in_money(usd_short(spent))}", strong=True), Phrase(f" {period.in_words}")]
     if forecast is not None:
         parts += [Phrase(", "), *_on_course(forecast)]
     parts.append(Phrase("."))
-    parts += _change_sentence(period, spent_usd, before_usd, lines)
+    parts += _change_sentence(period, spent, before, lines)
     parts += unpriced_sentence(unpriced_requests)
     return tuple(parts)
 
 
-def _on_course(forecast: MoneyQuantiles) -> list[Phrase]:
+def _on_course(forecast: Expected) -> list[Phrase]:
     """Where a period ends, and between what; an interval that rounds away is not told."""
     low, middle, high = (
-        usd_short(value) for value in (forecast.p10_usd, forecast.p50_usd, forecast.p90_usd)
+        usd_short(value) for value in (forecast.low, forecast.middle, forecast.high)
     )
     parts = [Phrase("on course for "), Phrase(middle, strong=True)]
     if low != high:
@@ -94,11 +96,11 @@ def _on_course(forecast: MoneyQuantiles) -> list[Phrase]:
     return parts
 
 
-def forecast_sentence(spent_usd: Decimal, forecast: MoneyQuantiles | None) -> Answer:
+def forecast_sentence(spent: Decimal, forecast: Expected | None) -> Answer:
     """For pages that answer another question first: where the month ends."""
-    if forecast is None or not spent_usd:
+    if forecast is None or not spent:
         return ()
-    return (Phrase(" The month is "), *_on_course(forecast), Phrase(" USD."))
+    return (Phrase(" The month is "), *_on_course(forecast), Phrase(f" {shown().currency}."))
 
 
 def _nothing_spent(period: Period, unpriced_requests: int) -> Answer:
@@ -106,18 +108,18 @@ def _nothing_spent(period: Period, unpriced_requests: int) -> Answer:
 
 
 def _change_sentence(
-    period: Period, spent_usd: Decimal, before_usd: Decimal, lines: Sequence[Line]
+    period: Period, spent: Decimal, before: Decimal, lines: Sequence[Line]
 ) -> list[Phrase]:
-    if not before_usd:
+    if not before:
         return []
-    difference = spent_usd - before_usd
-    if abs(difference) < before_usd * TELLING_CHANGE:
+    difference = spent - before
+    if abs(difference) < before * TELLING_CHANGE:
         return [Phrase(f" About the same as {period.before_in_words}.")]
     more = "more" if difference > 0 else "less"
     parts = [
         Phrase(" That is "),
         Phrase(f"{usd_short(abs(difference))} {more}", strong=True),
-        Phrase(f" than {period.before_in_words} ({change(difference / before_usd)})"),
+        Phrase(f" than {period.before_in_words} ({change(difference / before)})"),
     ]
     reason = main_reason(difference, lines)
     if reason is not None:
@@ -127,12 +129,12 @@ def _change_sentence(
 
 def main_reason(difference: Decimal, lines: Iterable[Line]) -> Line | None:
     """The line that makes most of a change, if one does and others do not merely cancel out."""
-    moved = [line for line in lines if line.difference_usd * difference > 0]
+    moved = [line for line in lines if line.difference * difference > 0]
     if len(moved) < 1 or not difference:
         return None
-    largest = max(moved, key=lambda line: abs(line.difference_usd))
-    gross = sum((abs(line.difference_usd) for line in moved), Decimal(0))
-    return largest if abs(largest.difference_usd) >= gross * MAIN_REASON else None
+    largest = max(moved, key=lambda line: abs(line.difference))
+    gross = sum((abs(line.difference) for line in moved), Decimal(0))
+    return largest if abs(largest.difference) >= gross * MAIN_REASON else None
 
 
 def unpriced_sentence(unpriced_requests: int) -> list[Phrase]:
@@ -151,13 +153,13 @@ class DayMix:
 
     label: str
     is_weekend: bool
-    usd_by_model: Mapping[str, Decimal]
+    by_model: Mapping[str, Decimal]
     requests: int
     local_requests: int
 
     @property
-    def usd(self) -> Decimal:
-        return sum(self.usd_by_model.values(), Decimal(0))
+    def spent(self) -> Decimal:
+        return sum(self.by_model.values(), Decimal(0))
 
 
 def spend_title(lines: Sequence[Line], recent_share: Decimal | None, days: Sequence[DayMix]) -> str:
@@ -174,7 +176,7 @@ def spend_title(lines: Sequence[Line], recent_share: Decimal | None, days: Seque
 
 
 def _leader(lines: Sequence[Line], recent_share: Decimal | None) -> str:
-    spending = [line for line in lines if line.now.cost_usd]
+    spending = [line for line in lines if line.now.cost]
     if not spending:
         return ""
     leader, share = spending[0], spending[0].spend_share or Decimal(0)
@@ -195,10 +197,10 @@ def _unusual_day(days: Sequence[DayMix]) -> str:
         alike = [day for day in days if day.is_weekend == is_weekend]
         if len(alike) < DAYS_ALIKE:
             continue
-        usual = median(day.usd for day in alike)
-        dearest = max(alike, key=lambda day: day.usd)
-        if usual and dearest.usd >= usual * UNUSUAL_TIMES:
-            ratio = dearest.usd / usual
+        usual = median(day.spent for day in alike)
+        dearest = max(alike, key=lambda day: day.spent)
+        if usual and dearest.spent >= usual * UNUSUAL_TIMES:
+            ratio = dearest.spent / usual
             if found is None or ratio > found[0]:
                 found = (ratio, dearest, alike)
     if found is None:
@@ -213,10 +215,10 @@ def _unusual_day(days: Sequence[DayMix]) -> str:
 def _reason_of(day: DayMix, alike: Sequence[DayMix]) -> str | None:
     """The model that made most of a day's excess over the usual."""
     excess = {
-        model: usd - median(one.usd_by_model.get(model, Decimal(0)) for one in alike)
-        for model, usd in day.usd_by_model.items()
+        model: spent - median(one.by_model.get(model, Decimal(0)) for one in alike)
+        for model, spent in day.by_model.items()
     }
-    above = day.usd - median(one.usd for one in alike)
+    above = day.spent - median(one.spent for one in alike)
     model = max(excess, key=lambda name: excess[name])
     return model if excess[model] >= above * MAIN_REASON else None
 
@@ -239,15 +241,15 @@ def _local_share(days: Sequence[DayMix]) -> Decimal:
 
 def allocation_title(lines: Sequence[Line], what: str) -> str:
     """How concentrated spend is: on whom most of it goes, or that it is spread."""
-    named = [line for line in lines if line.key is not None and line.now.cost_usd]
+    named = [line for line in lines if line.key is not None and line.now.cost]
     if not named:
         return "No spend" if not lines else f"Spend names no {what}"
-    whole = named[0].whole.cost_usd
+    whole = named[0].whole.cost
     if len(named) == 1:
         return f"{named[0].name} is {_all_or_share(named[0].spend_share)} of spend"
     reached = Decimal(0)
     for size, line in enumerate(named[:3], start=1):
-        reached += line.now.cost_usd
+        reached += line.now.cost
         if reached * 2 >= whole:
             verb = "is" if size == 1 else "are"
             names = listed([one.name for one in named[:size]])
@@ -299,13 +301,13 @@ def allocation_answer(
     lines: Sequence[Line], *, period: Period, what: str, unattributed_share: Decimal | None
 ) -> Answer:
     """Who do we spend it on: the largest, who grew most, and what nobody owns."""
-    named = [line for line in lines if line.key is not None and line.now.cost_usd]
+    named = [line for line in lines if line.key is not None and line.now.cost]
     if not named:
         return ()
     first = named[0]
     parts = [
         Phrase(first.name, strong=True),
-        Phrase(f" cost {in_usd(usd_short(first.now.cost_usd))} {period.in_words}"),
+        Phrase(f" cost {in_money(usd_short(first.now.cost))} {period.in_words}"),
         Phrase(f", {percent(first.spend_share)} of all." if len(named) > 1 else "."),
     ]
     grown = most_grown(named)
@@ -313,7 +315,7 @@ def allocation_answer(
         who = [Phrase(" It")] if grown is first else [Phrase(" "), Phrase(grown.name, strong=True)]
         parts += [
             *who,
-            Phrase(f" grew most: {usd_short(grown.difference_usd)} more than "),
+            Phrase(f" grew most: {usd_short(grown.difference)} more than "),
             Phrase(f"{period.before_in_words} ({change(grown.change)})."),
         ]
     if unattributed_share is not None and unattributed_share >= Decimal("0.01"):
@@ -323,10 +325,10 @@ def allocation_answer(
 
 def most_grown(lines: Iterable[Line]) -> Line | None:
     """Who added most money, if that is a tenth or more of what they cost before."""
-    grown = [line for line in lines if line.difference_usd > 0 and line.before]
+    grown = [line for line in lines if line.difference > 0 and line.before]
     if not grown:
         return None
-    most = max(grown, key=lambda line: line.difference_usd)
-    if most.before is None or not most.before.cost_usd:
+    most = max(grown, key=lambda line: line.difference)
+    if most.before is None or not most.before.cost:
         return None
-    return most if most.difference_usd * 10 >= most.before.cost_usd else None
+    return most if most.difference * 10 >= most.before.cost else None

@@ -14,8 +14,8 @@ class Trend:
     """Points of an SVG polyline in a box of WIDTH by HEIGHT, zero at its foot."""
 
     points: str
-    peak_usd: Decimal
-    last_usd: Decimal
+    peak: Decimal
+    last: Decimal
 
 
 def trend_of(by_day: Mapping[date, Decimal], days: Sequence[date]) -> Trend | None:

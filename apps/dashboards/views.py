@@ -5,6 +5,8 @@ from urllib.parse import urlencode
 
 from django.http import HttpResponse
 
+from apps.dashboards.breakdown import Sums
+from apps.dashboards.insights.forecast_figures import expect
 from apps.dashboards.overview.reading import read_overview
 from apps.dashboards.page import PageRequest, render_live, usage_page
 from apps.dashboards.page_state import Chip, PageState, filter_chips, period_chips, read_state
@@ -25,7 +27,6 @@ from apps.dashboards.sentences import Answer, forecast_sentence
 from apps.insights.forecasts import SpendForecast, read_forecast
 from apps.routing.selectors import read_flows
 from apps.routing.would_send import read_would_send
-from apps.tenants.core.exchange import USD
 from apps.usage.reporting import read_reporting
 from apps.usage.selectors import Dimension, SpendQuery
 
@@ -41,12 +42,15 @@ def overview(request: PageRequest) -> HttpResponse:
     # The whole is never narrowed: filters belong to the pages that split it.
     state = PageState(read_state(request.GET).period, {})
     report = read_overview(state.period, request.tenant.zone, request.now)
-    context = page_context(request, state) | {
-        "report": report,
-        "period": report.period,
-        "answer": report.answer,
-        "reporting": read_reporting(SpendQuery(start=report.period.start, end=report.period.end)),
-    }
+    context = (
+        page_context(request, state)
+        | {
+            "report": report,
+            "period": report.period,
+            "answer": report.answer,
+        }
+        | own_currency_context(request, report.period, {})
+    )
     return render_live(request, "overview", context)
 
 
@@ -57,8 +61,12 @@ def month_forecast(request: PageRequest, state: PageState) -> SpendForecast | No
     return read_forecast(state.spend_filters, now=request.now)
 
 
-def on_course(forecast: SpendForecast | None) -> Answer:
-    return forecast_sentence(forecast.spent_usd, forecast.total) if forecast else ()
+def on_course(forecast: SpendForecast | None, spent: Sums) -> Answer:
+    """`spent` is what the page's month has cost so far."""
+    if forecast is None:
+        return ()
+    course = expect(forecast.total, spent=spent.cost, spent_usd=spent.cost_usd)
+    return forecast_sentence(spent.cost, course)
 
 
 @usage_page
@@ -102,13 +110,11 @@ def _routing_address(request: PageRequest, slug: str, of: str) -> str:
 
 
 def own_currency_context(request: PageRequest, period: Period, filters: Filters) -> dict[str, Any]:
-    """What tables show money in the tenant's own currency with; nothing where that is USD."""
-    currency = request.tenant.currency
-    if currency == USD:
-        return {}
+    """The whole in the tenant's own currency beside the USD, or why it is shown in USD; nothing
+    where reports are in USD."""
     end = end_of_day(period.end, request.tenant.zone)
     query = SpendQuery(start=period.start, end=end, filters=filters)
-    return {"own_currency": currency, "reporting": read_reporting(query)}
+    return {"reporting": read_reporting(query)}
 
 
 def page_context(request: PageRequest, state: PageState) -> dict[str, Any]:

@@ -46,6 +46,10 @@ class MoneyQuantiles:
     p50_usd: Decimal
     p90_usd: Decimal
 
+    @property
+    def in_order(self) -> tuple[Decimal, Decimal, Decimal]:
+        return self.p10_usd, self.p50_usd, self.p90_usd
+
 
 @dataclass(frozen=True, slots=True)
 class ForecastDay:

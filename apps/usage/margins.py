@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Final
 
 from apps.tenants.contracts import list_contracts
 from apps.tenants.core.contracts import accrued_usd
+from apps.tenants.core.exchange import Rates
 from apps.tenants.selectors import get_tenant, list_customers
 from apps.usage.core.margins import Earnings, contract_part
 from apps.usage.selectors import Dimension, SpendQuery, SpendRow, read_spend
@@ -42,10 +44,27 @@ def read_margins(query: SpendQuery, *, until: datetime) -> Margins:
     return settle_margins(query, rows, until=until)
 
 
-def settle_margins(query: SpendQuery, rows: Sequence[SpendRow], *, until: datetime) -> Margins:
-    """`read_margins` of rows that were read by the query's dimensions and customer."""
+def settle_margins(
+    query: SpendQuery,
+    rows: Sequence[SpendRow],
+    *,
+    until: datetime,
+    rates: Rates | None = None,
+) -> Margins:
+    """`read_margins` of rows that were read by the query's dimensions and customer; of rows that
+    were read with `rates`, in that currency."""
+    found = _settle(query, rows, until, None)
+    if rates is not None:
+        original, found = found, _settle(query, rows, until, rates)
+        found = {key: replace(one, original=original[key]) for key, one in found.items()}
+    return Margins(found, has_revenue=any(one.revenue for one in found.values()))
+
+
+def _settle(
+    query: SpendQuery, rows: Sequence[SpendRow], until: datetime, rates: Rates | None
+) -> dict[Labels, Earnings]:
     asked = query.group_by
-    contracts = read_accrued(query.start, min(until, query.end))
+    contracts = read_accrued(query.start, min(until, query.end), rates)
     whole = _requests_by_customer(query, rows) if contracts else {}
     found: dict[Labels, Earnings] = {}
     for row in rows:
@@ -54,22 +73,24 @@ def settle_margins(query: SpendQuery, rows: Sequence[SpendRow], *, until: dateti
             contracts.get(customer or "", Decimal(0)), row.requests, whole.get(customer, 0)
         )
         labels = tuple(row.labels[dimension] for dimension in asked)
-        found[labels] = found.get(labels, Earnings()).plus(_earnings(row, part))
+        found[labels] = found.get(labels, Earnings()).plus(_earnings(row, part, rates))
     if query.filters.keys() <= _OF_CUSTOMERS:
         for labels, earned in _unused(query, contracts, whole):
             found[labels] = found.get(labels, Earnings()).plus(earned)
-    has_revenue = any(one.revenue_usd for one in found.values())
-    return Margins(found, has_revenue)
+    return found
 
 
-def read_accrued(start: datetime, end: datetime) -> dict[str, Decimal]:
-    """By customer: what contracts accrued over [start, end), where that is anything."""
+def read_accrued(start: datetime, end: datetime, rates: Rates | None = None) -> dict[str, Decimal]:
+    """By customer: what contracts accrued over [start, end), where that is anything; with `rates`
+    each day at its own, or the nearest there is."""
     zone = get_tenant().zone
+    # Many contracts ask for the same days.
+    rate_on = cache(lambda day: (rates and rates.nearest(day)) or Decimal(1))
     accrued: dict[str, Decimal] = {}
     for contract in list_contracts():
-        usd = accrued_usd(contract, start, end, zone)
-        if usd:
-            accrued[contract.customer] = accrued.get(contract.customer, Decimal(0)) + usd
+        amount = accrued_usd(contract, start, end, zone, rate_on)
+        if amount:
+            accrued[contract.customer] = accrued.get(contract.customer, Decimal(0)) + amount
     return accrued
 
 
@@ -80,11 +101,11 @@ def add_up(parts: Iterable[Earnings]) -> Earnings:
     return whole
 
 
-def _earnings(row: SpendRow, contract_usd: Decimal) -> Earnings:
+def _earnings(row: SpendRow, contract: Decimal, rates: Rates | None) -> Earnings:
     return Earnings(
-        row.cost_usd,
-        row.revenue_usd,
-        contract_usd,
+        row.cost_usd if rates is None else row.cost,
+        row.revenue_usd if rates is None else row.revenue,
+        contract,
         row.requests,
         row.conversions,
         row.unpriced_requests,
@@ -107,8 +128,8 @@ def _unused(
 ) -> Iterable[tuple[Labels, Earnings]]:
     """Contracts of customers that asked for nothing."""
     tiers = {one.external_id: one.tier for one in list_customers()}
-    for customer, usd in contracts.items():
+    for customer, amount in contracts.items():
         own: dict[Dimension, str | None] = {"customer": customer, "tier": tiers.get(customer)}
         wanted = all(own[d] in values for d, values in query.filters.items())
         if wanted and not whole.get(customer):
-            yield tuple(own.get(d) for d in query.group_by), Earnings(contract_usd=usd)
+            yield tuple(own.get(d) for d in query.group_by), Earnings(contract=amount)

@@ -63,7 +63,7 @@ def get_margins(request: ApiRequest, group_by: str = "customer") -> HttpResponse
         query = read_spend_query(request, group_by, None, tenant, now)
         found = read_margins(query, until=max(query.start, min(query.end, now)))
     rows = sorted(
-        found.rows.items(), key=lambda one: (one[1].margin_usd, [label or "" for label in one[0]])
+        found.rows.items(), key=lambda one: (one[1].margin, [label or "" for label in one[0]])
     )
     return {
         "start": query.start.astimezone(tenant.zone).isoformat(),
@@ -77,11 +77,11 @@ def get_margins(request: ApiRequest, group_by: str = "customer") -> HttpResponse
 def _row(one: Earnings) -> dict[str, Any]:
     share = one.margin_share
     return {
-        "cost_usd": plain_decimal(one.cost_usd),
-        "revenue_usd": plain_decimal(one.revenue_usd),
-        "event_revenue_usd": plain_decimal(one.event_revenue_usd),
-        "contract_usd": plain_decimal(one.contract_usd),
-        "margin_usd": plain_decimal(one.margin_usd),
+        "cost_usd": plain_decimal(one.cost),
+        "revenue_usd": plain_decimal(one.revenue),
+        "event_revenue_usd": plain_decimal(one.event_revenue),
+        "contract_usd": plain_decimal(one.contract),
+        "margin_usd": plain_decimal(one.margin),
         "margin_share": None if share is None else plain_decimal(share.quantize(SHARE_STEP)),
         "requests": one.requests,
         "conversions": one.conversions,

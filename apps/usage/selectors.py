@@ -1,7 +1,7 @@
 """The only reader of ledger and rollups. Spend is read from rollups alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import reduce
@@ -72,6 +72,15 @@ class SpendRow:
     # given, or a day with any has none.
     reported: Decimal | None = None
     reported_revenue: Decimal | None = None
+
+    @property
+    def cost(self) -> Decimal:
+        """In the currency that it was read in."""
+        return self.cost_usd if self.reported is None else self.reported
+
+    @property
+    def revenue(self) -> Decimal:
+        return self.revenue_usd if self.reported_revenue is None else self.reported_revenue
 
     @property
     def tokens(self) -> int:
@@ -207,7 +216,10 @@ def _row(
     labels = dict(zip(group_by, group[1:], strict=True))
     if len(measures) == len(MEASURES):
         return SpendRow(labels, group[0], *measures)
-    *summed, cost, revenue, cost_left, revenue_left = measures
-    return SpendRow(
-        labels, group[0], *summed, None if cost_left else cost, None if revenue_left else revenue
+    cost, revenue, cost_left, revenue_left = measures[len(MEASURES) :]
+    row = SpendRow(labels, group[0], *measures[: len(MEASURES)])
+    return replace(
+        row,
+        reported=None if cost_left else cost,
+        reported_revenue=None if revenue_left else revenue,
     )

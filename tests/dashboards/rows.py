@@ -34,13 +34,16 @@ def row(
         unpriced_requests=unpriced,
         revenue_usd=Decimal(revenue),
         conversions=conversions,
-        reported=Decimal(0),
     )
 
 
 def sums(cost: str = "0", requests: int = 1, tokens: int = 0, unpriced: int = 0) -> Sums:
     return Sums(
-        cost_usd=Decimal(cost), requests=requests, input_tokens=tokens, unpriced_requests=unpriced
+        cost_usd=Decimal(cost),
+        requests=requests,
+        input_tokens=tokens,
+        unpriced_requests=unpriced,
+        reported=None,
     )
 
 

@@ -42,7 +42,7 @@ def test_what_cost_before_and_no_more_is_a_line_too() -> None:
     made = lines({"a": sums("1")}, {"gone": sums("5"), "free": sums("0")}, str)
     assert [line.key for line in made] == ["a", "gone"]
     assert made[1].change == -1
-    assert made[1].difference_usd == -5
+    assert made[1].difference == -5
 
 
 def test_without_any_spend_before_nothing_is_new() -> None:

@@ -6,26 +6,26 @@ import pytest
 
 from apps.dashboards import sentences
 from apps.dashboards.breakdown import Line
+from apps.dashboards.insights.forecast_figures import Expected
 from apps.dashboards.periods import read_period
 from apps.dashboards.sentences import DayMix, plain
-from apps.insights.forecasts import MoneyQuantiles
 from tests.dashboards.rows import line
 
-FORECAST = MoneyQuantiles(Decimal(16100), Decimal(16900), Decimal(18000))
+FORECAST = Expected(Decimal(16100), Decimal(16900), Decimal(18000))
 NOVEMBER = read_period("month", ZoneInfo("UTC"), datetime(2026, 11, 23, 10, 40, tzinfo=UTC))
 
 
 def overview(
     spent: str = "12480",
     before: str = "11360",
-    forecast: MoneyQuantiles | None = FORECAST,
+    forecast: Expected | None = FORECAST,
     lines: list[Line] | None = None,
     unpriced: int = 0,
 ) -> str:
     answer = sentences.overview_answer(
         period=NOVEMBER,
-        spent_usd=Decimal(spent),
-        before_usd=Decimal(before),
+        spent=Decimal(spent),
+        before=Decimal(before),
         forecast=forecast,
         lines=lines or [],
         unpriced_requests=unpriced,
@@ -42,7 +42,7 @@ def test_the_overview_says_how_much_where_to_and_what_changed() -> None:
 
 
 def test_a_month_that_can_end_nowhere_else_is_told_without_a_band() -> None:
-    over = MoneyQuantiles(Decimal(12480), Decimal(12480), Decimal(12480))
+    over = Expected(Decimal(12480), Decimal(12480), Decimal(12480))
     assert "on course for 12.5 k. " in overview(forecast=over)
 
 

@@ -28,8 +28,8 @@ def test_the_days_compared_are_the_same_weekday() -> None:
 def test_usual_is_the_median_of_the_same_weekdays_by_the_same_time() -> None:
     today = compare_today(hours(BERLIN, MONDAY, ["2", "1", "1", "3", "9"]), BERLIN, MONDAY)
     # Today counts the whole of the hour that runs; the others 10 hours and a half of it.
-    assert today.spent_usd == 22
-    assert today.usual_usd == (Decimal("10.5") + Decimal("31.5")) / 2
+    assert today.spent == 22
+    assert today.usual == (Decimal("10.5") + Decimal("31.5")) / 2
     assert today.usual_in_words == "a usual Monday by 10:30"
 
 
@@ -40,13 +40,13 @@ def test_one_day_is_not_usual() -> None:
 
 def test_the_first_week_compares_with_nothing() -> None:
     today = compare_today(hours(BERLIN, MONDAY, ["2"]), BERLIN, MONDAY)
-    assert (today.usual_usd, today.change, today.usual_running) == (None, None, ())
+    assert (today.usual, today.change, today.usual_running) == (None, None, ())
 
 
 def test_a_day_without_spend_after_the_first_counts_as_one() -> None:
     known = hours(BERLIN, MONDAY, ["2", "0", "0", "4"])
     known = {hour: usd for hour, usd in known.items() if usd}
-    assert compare_today(known, BERLIN, MONDAY).usual_usd == 0
+    assert compare_today(known, BERLIN, MONDAY).usual == 0
 
 
 def test_running_sums_end_with_this_hour_and_the_usual_with_its_day() -> None:
@@ -60,5 +60,5 @@ def test_running_sums_end_with_this_hour_and_the_usual_with_its_day() -> None:
 def test_a_local_day_at_three_quarters_of_an_hour_is_whole() -> None:
     now = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)  # 11:45 in Kathmandu
     today = compare_today(hours(KATHMANDU, now, ["1", "1", "1"]), KATHMANDU, now)
-    assert today.spent_usd == 12
-    assert today.usual_usd == Decimal("11.75")
+    assert today.spent == 12
+    assert today.usual == Decimal("11.75")

@@ -30,7 +30,7 @@ from apps.dashboards.explorer.state import (
 from apps.dashboards.page import PageRequest, page, usage_page
 from apps.dashboards.page_state import Chip
 from apps.dashboards.periods import PERIOD_LABELS, end_of_day
-from apps.dashboards.reading import read_period
+from apps.dashboards.reading import read_in_usd, read_period
 from apps.dashboards.templatetags.figures_of_speech import count
 from apps.tenants.core.access import role_allows_changes
 from apps.tenants.core.exchange import Converted
@@ -207,7 +207,7 @@ def explorer_values(request: PageRequest) -> HttpResponse:
     of = cast("Dimension", dimension)
     others = {d: v for d, v in state.spend_filters.items() if d != of}
     zone = request.tenant.zone
-    rows = read_period(state.read_period(zone, request.now), zone, (of,), others)
+    rows = read_period(state.read_period(zone, request.now), zone, (of,), others, read=read_in_usd)
     rows.sort(key=lambda row: (-row.cost_usd, -row.requests))
     names = ValueNames()
     values = [(row.labels[of] or "", names.of(of, row.labels[of])) for row in rows]

@@ -18,7 +18,7 @@ from apps.dashboards.explorer.state import DIMENSIONS, ExplorerState
 from apps.dashboards.explorer.words import explorer_answer, explorer_title
 from apps.dashboards.figures import Figure
 from apps.dashboards.periods import Period, end_of_day
-from apps.dashboards.reading import Names, Read, read_before, read_period, read_rows
+from apps.dashboards.reading import Names, Read, read_before, read_in_usd, read_period
 from apps.dashboards.sentences import Answer
 from apps.dashboards.services import keep_positions
 from apps.dashboards.templatetags.figures_of_speech import count
@@ -182,7 +182,7 @@ def read_explorer(state: ExplorerState, zone: ZoneInfo, now: datetime) -> Explor
 def _read_of(state: ExplorerState) -> Read:
     if state.by_tag:
         return partial(read_tagged, key=state.tag)
-    return read_reported if state.measure.key == REPORTED else read_rows
+    return read_reported if state.measure.key == REPORTED else read_in_usd
 
 
 def _key(row: SpendRow, group_by: Sequence[Dimension]) -> Key:

@@ -5,18 +5,28 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from apps.dashboards.templatetags.figures_of_speech import in_usd, percent, usd_short
+from apps.dashboards.money import shown
+from apps.dashboards.templatetags.figures_of_speech import in_money, percent, usd_short
+from apps.insights.forecasts import MoneyQuantiles
 
 Figure = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a day to come will cost: eight times of ten between p10 and p90."""
+    """What a time to come will cost in the page's currency: eight times of ten low to high."""
 
-    p10_usd: Decimal
-    p50_usd: Decimal
-    p90_usd: Decimal
+    low: Decimal
+    middle: Decimal
+    high: Decimal
+
+
+def expect(
+    usd: MoneyQuantiles, *, spent: Decimal = Decimal(0), spent_usd: Decimal = Decimal(0)
+) -> Expected:
+    """A forecast of USD, of which `spent` is known already: the rest is at the latest rate."""
+    ends = (shown().ahead(v, spent=spent, spent_usd=spent_usd) for v in usd.in_order)
+    return Expected(*ends)
 
 
 def band_to_come(
@@ -24,8 +34,8 @@ def band_to_come(
 ) -> list[dict[str, Any]]:
     """Traces over the days that have a forecast; gaps over the others."""
     edges = [
-        ("band-low", [one.p10_usd if one else None for one in expected]),
-        ("band-high", [one.p90_usd if one else None for one in expected]),
+        ("band-low", [one.low if one else None for one in expected]),
+        ("band-high", [one.high if one else None for one in expected]),
     ]
     traces = [
         {
@@ -44,7 +54,7 @@ def band_to_come(
         "mode": "lines",
         "name": "forecast",
         "x": list(labels),
-        "y": [_float(one.p50_usd) if one else None for one in expected],
+        "y": [_float(one.middle) if one else None for one in expected],
         "customdata": [_in_words(one) if one else "" for one in expected],
         "hovertemplate": "expected %{customdata}<extra></extra>",
         "meta": {"role": "forecast"},
@@ -53,8 +63,8 @@ def band_to_come(
 
 
 def _in_words(one: Expected) -> str:
-    low, middle, high = (usd_short(value) for value in (one.p10_usd, one.p50_usd, one.p90_usd))
-    return f"{in_usd(middle)}, {low} to {high}"
+    low, middle, high = (usd_short(value) for value in (one.low, one.middle, one.high))
+    return f"{in_money(middle)}, {low} to {high}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from apps.budgets.status import BudgetStatus, read_statuses
 from apps.dashboards.breakdown import Sums, sum_by, total
 from apps.dashboards.budgets.budgets_page import BudgetRow, budget_rows
 from apps.dashboards.insights.anomaly_words import FindingLine, finding_line
+from apps.dashboards.reading import read_rows
 from apps.dashboards.routing.savings_words import Line as OpportunityLine
 from apps.dashboards.routing.savings_words import opportunity_line
 from apps.insights.finding_selectors import list_findings, read_names
 from apps.routing.opportunities import list_opportunities
-from apps.usage.selectors import SpendQuery, read_spend
+from apps.usage.selectors import SpendQuery
 
 LIVE_MINUTES: Final = 15
 BACKENDS_LISTED: Final = 6
@@ -35,8 +36,8 @@ class LiveBackend:
         return Decimal(self.now.requests) / LIVE_MINUTES
 
     @property
-    def usd_per_minute(self) -> Decimal | None:
-        known = self.now.known_usd
+    def cost_per_minute(self) -> Decimal | None:
+        known = self.now.known
         return None if known is None else known / LIVE_MINUTES
 
 
@@ -73,7 +74,7 @@ def read_live(now: datetime) -> Live:
         group_by=("backend", "kind"),
         by_minute=True,
     )
-    sums = sum_by(read_spend(query).rows, lambda r: (r.labels["backend"] or "", r.labels["kind"]))
+    sums = sum_by(read_rows(query), lambda r: (r.labels["backend"] or "", r.labels["kind"]))
     ranked = sorted(sums, key=lambda key: (-sums[key].requests, key[0]))
     listed = [LiveBackend(key[0], sums[key], key[1] == "local") for key in ranked[:BACKENDS_LISTED]]
     if len(ranked) > len(listed):

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from apps.dashboards import figures, sentences
 from apps.dashboards.breakdown import Sums, relative_change, total
 from apps.dashboards.insights.anomaly_words import waiting_sentence
+from apps.dashboards.insights.forecast_figures import Expected, expect
 from apps.dashboards.overview.now import Attention, Live, read_attention, read_live
 from apps.dashboards.overview.today import Today, compare_today, days_compared
 from apps.dashboards.overview.why import Why, read_why
@@ -21,6 +22,7 @@ from apps.dashboards.periods import (
 )
 from apps.dashboards.reading import read_before
 from apps.dashboards.reading import read_period as read_rows
+from apps.dashboards.reading import read_rows as read_in_money
 from apps.dashboards.spending.allocation import (
     Allocation,
     Payers,
@@ -30,7 +32,7 @@ from apps.dashboards.spending.allocation import (
 from apps.dashboards.spending.model_spend import SpendByModel, read_spend_by_model
 from apps.insights.finding_selectors import count_waiting
 from apps.insights.forecasts import SpendForecast, read_forecast
-from apps.usage.selectors import SpendQuery, read_spend
+from apps.usage.selectors import SpendQuery
 
 CUSTOMERS_DRAWN = 8
 
@@ -44,16 +46,22 @@ class MonthCards:
     before_in_words: str
     forecast: SpendForecast
     previous_month: str
-    previous_usd: Decimal
+    previous: Decimal
     gone_share: Decimal
 
     @property
     def change(self) -> Decimal | None:
-        return relative_change(self.spent.cost_usd, self.before.cost_usd)
+        return relative_change(self.spent.cost, self.before.cost)
+
+    @property
+    def expected(self) -> Expected:
+        """By the end of the month: what is to come at the latest rate."""
+        spent = self.spent
+        return expect(self.forecast.total, spent=spent.cost, spent_usd=spent.cost_usd)
 
     @property
     def forecast_change(self) -> Decimal | None:
-        return relative_change(self.forecast.total.p50_usd, self.previous_usd)
+        return relative_change(self.expected.middle, self.previous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,7 @@ class Overview:
     answer: sentences.Answer
     month: MonthCards
     today: Today
+    today_usd: Decimal
     spark: figures.Figure
     models: SpendByModel
     customers: Allocation
@@ -91,20 +100,21 @@ def read_overview(slug: str, zone: ZoneInfo, now: datetime) -> Overview:
         period, zone, now, {}, forecast=forecast if is_month else None, before_rows=before_rows
     )
     month = _month_cards(period, models, forecast, zone, now)
-    today = _today(zone, now)
+    today, today_usd = _today(zone, now)
     return Overview(
         period=period,
         waiting=waiting_sentence(*count_waiting(now=now)),
         answer=sentences.overview_answer(
             period=period,
-            spent_usd=models.whole.cost_usd,
-            before_usd=models.before.cost_usd,
-            forecast=forecast.total if is_month else None,
+            spent=models.whole.cost,
+            before=models.before.cost,
+            forecast=month.expected if is_month else None,
             lines=models.plain_lines,
             unpriced_requests=models.whole.unpriced_requests,
         ),
         month=month,
         today=today,
+        today_usd=today_usd,
         spark=figures.spark(today.running, today.usual_running),
         models=models,
         customers=read_allocation(
@@ -129,24 +139,28 @@ def _month_cards(
     first = month.days[0]
     previous = previous_month(first)
     end = local_midnight(next_month(first), zone)
-    whole_previous = read_spend(SpendQuery(start=local_midnight(previous, zone), end=month.start))
+    whole_previous = total(
+        read_in_money(SpendQuery(start=local_midnight(previous, zone), end=month.start))
+    )
     return MonthCards(
         spent=spent,
         before=before,
         before_in_words=month.before_in_words,
         forecast=forecast,
         previous_month=month_name(previous),
-        previous_usd=whole_previous.total.cost_usd,
+        previous=whole_previous.cost,
         gone_share=Decimal((now - month.start).total_seconds())
         / Decimal((end - month.start).total_seconds()),
     )
 
 
-def _today(zone: ZoneInfo, now: datetime) -> Today:
-    """Five days of hours, read a day each: four weeks of them would be six times as much."""
+def _today(zone: ZoneInfo, now: datetime) -> tuple[Today, Decimal]:
+    """And in USD. Five days of hours, a day each: four weeks of them would be six times as much."""
     hours: dict[datetime, Decimal] = {}
+    today_usd = Decimal(0)
     for day in days_compared(zone, now):
         start, end = local_midnight(day, zone), local_midnight(day + timedelta(days=1), zone)
-        rows = read_spend(SpendQuery(start=start, end=end, interval="hour")).rows
-        hours |= {r.bucket: r.cost_usd for r in rows if isinstance(r.bucket, datetime)}
-    return compare_today(hours, zone, now)
+        rows = read_in_money(SpendQuery(start=start, end=end, interval="hour"))
+        hours |= {r.bucket: r.cost for r in rows if isinstance(r.bucket, datetime)}
+        today_usd = total(rows).cost_usd if start <= now < end else today_usd
+    return compare_today(hours, zone, now), today_usd

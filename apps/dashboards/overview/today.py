@@ -18,17 +18,17 @@ HOURS_DRAWN = 24
 class Today:
     """Spend since local midnight, and what is usual by now on this day of the week."""
 
-    spent_usd: Decimal
-    usual_usd: Decimal | None
+    spent: Decimal
+    usual: Decimal | None
     usual_in_words: str
     running: tuple[Decimal | None, ...]
     usual_running: tuple[Decimal, ...]
 
     @property
     def change(self) -> Decimal | None:
-        if not self.usual_usd:
+        if not self.usual:
             return None
-        return (self.spent_usd - self.usual_usd) / self.usual_usd
+        return (self.spent - self.usual) / self.usual
 
 
 def days_compared(zone: ZoneInfo, now: datetime) -> list[date]:
@@ -53,8 +53,8 @@ def compare_today(hours: Mapping[datetime, Decimal], zone: ZoneInfo, now: dateti
         for day in days
     ]
     return Today(
-        spent_usd=sum(of_day[today].values(), Decimal(0)),
-        usual_usd=median(by_now) if by_now else None,
+        spent=sum(of_day[today].values(), Decimal(0)),
+        usual=median(by_now) if by_now else None,
         usual_in_words=_words(len(days), today, local),
         running=_running_today(of_day[today], local_midnight(today, zone), now),
         usual_running=_running_usual([(of_day[day], local_midnight(day, zone)) for day in days]),
@@ -65,7 +65,7 @@ def _hours_of(
     hours: Mapping[datetime, Decimal], day: date, zone: ZoneInfo
 ) -> dict[datetime, Decimal]:
     start, end = local_midnight(day, zone), local_midnight(day + timedelta(days=1), zone)
-    return {hour: usd for hour, usd in hours.items() if start <= hour < end}
+    return {hour: cost for hour, cost in hours.items() if start <= hour < end}
 
 
 def _words(days: int, today: date, local: datetime) -> str:
@@ -75,12 +75,12 @@ def _words(days: int, today: date, local: datetime) -> str:
 
 def spent_between(hours: Mapping[datetime, Decimal], start: datetime, end: datetime) -> Decimal:
     spent = Decimal(0)
-    for hour, usd in hours.items():
+    for hour, cost in hours.items():
         overlap = min(end, hour + HOUR) - max(start, hour)
         if overlap >= HOUR:
-            spent += usd
+            spent += cost
         elif overlap > timedelta(0):
-            spent += usd * (overlap // timedelta(seconds=1)) / 3600
+            spent += cost * (overlap // timedelta(seconds=1)) / 3600
     return spent
 
 

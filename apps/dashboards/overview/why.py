@@ -1,44 +1,51 @@
 """Why spend changed: figure, sentence and lines from apps.insights.spend_changes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from apps.dashboards.figures import Figure
+from apps.dashboards.money import shown
 from apps.dashboards.periods import Period
 from apps.dashboards.sentences import TELLING_CHANGE, Answer, Phrase, listed
 from apps.dashboards.templatetags.figures_of_speech import (
     fixed,
-    in_usd,
+    in_money,
     signed_usd,
     usd,
     usd_exact,
     usd_short,
 )
-from apps.insights.core.spend_change import EFFECTS, Effects, exact_sum, shown_together
+from apps.insights.core.spend_change import Effects, exact_sum, shown_together
 from apps.insights.spend_changes import ChangeLine, explain_change
-from apps.pricing.core.money import plain_decimal
+from apps.pricing.core.money import EXACT, plain_decimal
+from apps.tenants.core.exchange import rounded
 from apps.usage.selectors import Dimension, SpendRow
 
+# In another currency than USD: what is left where all else is told at what a USD was worth before.
+EXCHANGE: Final = "exchange"
 EFFECT_WORDS: Final = {
     "volume": "how much was used",
     "mix": "on which models, and how much of it answers",
     "cache": "how much was read from caches",
     "price": "rates and discounts",
+    EXCHANGE: "what a USD was worth, at each day’s rate",
 }
 MORE_WORDS: Final = {
     "volume": "more use",
     "mix": "a dearer mix",
     "cache": "less from caches",
     "price": "higher prices",
+    EXCHANGE: "a dearer USD",
 }
 LESS_WORDS: Final = {
     "volume": "less use",
     "mix": "a cheaper mix",
     "cache": "more from caches",
     "price": "lower prices",
+    EXCHANGE: "a cheaper USD",
 }
 # An effect below this part of the largest is not told in the sentence.
 TOLD_SHARE: Final = Decimal("0.25")
@@ -51,9 +58,9 @@ class WhyLine:
 
     key: str | None
     name: str
-    before_usd: Decimal
-    now_usd: Decimal
-    change_usd: Decimal
+    before: Decimal
+    now: Decimal
+    original: ChangeLine
     effects: list[Decimal]
     shown: list[str]
     shown_change: str
@@ -66,7 +73,7 @@ class WhyLine:
 
     @property
     def change_exact(self) -> str:
-        return plain_decimal(self.change_usd)
+        return plain_decimal(exact_sum(self.effects))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +96,11 @@ class Why:
 
     @property
     def before_shown(self) -> str:
-        return usd(self.whole.before_usd)
+        return usd(self.whole.before)
 
     @property
     def now_shown(self) -> str:
-        return usd(self.whole.now_usd)
+        return usd(self.whole.now)
 
 
 def read_why(
@@ -108,29 +115,77 @@ def read_why(
 ) -> Why | None:
     """None where nothing was spent before: there is nothing to compare with."""
     change = explain_change(now, before, at=at, by=by)
-    whole = change.whole
-    if not whole.before_usd:
+    if not change.whole.before_usd:
         return None
-    places = _places(whole.change_usd)
+    told = _Telling(now, before, by)
+    whole = told.parts(change.whole, told.whole_now, told.whole_before)
+    places = _places(exact_sum(whole.values()))
     kept, left = change.lines[:LINES_SHOWN], change.lines[LINES_SHOWN:]
+
+    def line(title: str, of: Sequence[ChangeLine], href: str = "") -> WhyLine:
+        one = of[0] if len(of) == 1 else _summed(of)
+        costs = exact_sum(map(told.now, of)), exact_sum(map(told.before, of))
+        return _line(title, one, told.parts(one, *costs), costs, places=places, href=href)
+
     return Why(
-        title=_title(whole.effects, whole.before_usd),
-        sentence=_sentence(whole.effects, whole.before_usd, period),
-        figure=bridge(whole.effects, places),
-        whole=_line("all", whole, places),
-        words=list(EFFECT_WORDS.items()),
-        lines=[_line(name(one.key), one, places, href(one.key)) for one in kept],
-        others=_line(f"{len(left)} more", _summed(left), places) if left else None,
-        between=(
-            _line("shifts between them", _no_money(change.between), places)
-            if any(change.between.by_name().values())
-            else None
-        ),
+        title=_title(whole, told.whole_before),
+        sentence=_sentence(whole, told.whole_before, period),
+        figure=bridge(whole, places),
+        whole=_line("all", change.whole, whole, (told.whole_now, told.whole_before), places=places),
+        words=[(name, EFFECT_WORDS[name]) for name in whole],
+        lines=[line(name(one.key), [one], href(one.key)) for one in kept],
+        others=line(f"{len(left)} more", left) if left else None,
+        between=_between(change.between, told, places),
     )
 
 
-def _no_money(effects: Effects) -> ChangeLine:
-    return ChangeLine(None, Decimal(0), Decimal(0), effects)
+class _Telling:
+    """What the change comes to in the page's currency: as it was in USD, at what one was worth
+    before, and beside it what that worth changed. So lines and columns add up as in USD."""
+
+    def __init__(
+        self, now: Sequence[SpendRow], before: Sequence[SpendRow], by: Dimension | None
+    ) -> None:
+        self._now, self._before = _costs(now, by), _costs(before, by)
+        self.whole_now = exact_sum(self._now.values())
+        self.whole_before = exact_sum(self._before.values())
+        before_usd = exact_sum(row.cost_usd for row in before)
+        # Any rate would do that is told: this one has few digits.
+        self._rate = (
+            rounded(self.whole_before / before_usd) if before_usd and not shown().is_usd else None
+        )
+
+    def now(self, line: ChangeLine) -> Decimal:
+        return self._now.get(line.key, Decimal(0))
+
+    def before(self, line: ChangeLine) -> Decimal:
+        return self._before.get(line.key, Decimal(0))
+
+    def parts(self, line: ChangeLine, now: Decimal, before: Decimal) -> dict[str, Decimal]:
+        """By effect; they add up to the change."""
+        parts = line.effects.by_name()
+        if self._rate is None:
+            return parts
+        parts = {name: EXACT.multiply(usd, self._rate) for name, usd in parts.items()}
+        change = EXACT.subtract(now, before)
+        return parts | {EXCHANGE: EXACT.subtract(change, exact_sum(parts.values()))}
+
+
+def _costs(rows: Sequence[SpendRow], by: Dimension | None) -> dict[str | None, Decimal]:
+    found: dict[str | None, Decimal] = {}
+    for row in rows:
+        key = row.labels[by] if by else None
+        found[key] = EXACT.add(found.get(key, Decimal(0)), row.cost)
+    return found
+
+
+def _between(effects: Effects, told: _Telling, places: int) -> WhyLine | None:
+    if not any(effects.by_name().values()):
+        return None
+    nothing = Decimal(0)
+    one = ChangeLine(None, nothing, nothing, effects)
+    parts = told.parts(one, nothing, nothing)
+    return _line("shifts between them", one, parts, (nothing, nothing), places=places)
 
 
 def _summed(lines: Sequence[ChangeLine]) -> ChangeLine:
@@ -142,27 +197,35 @@ def _summed(lines: Sequence[ChangeLine]) -> ChangeLine:
     )
 
 
-def _line(name: str, one: ChangeLine, places: int, href: str = "") -> WhyLine:
-    parts = one.effects.by_name()
-    shown = shown_together(parts, places=places)
+def _line(
+    name: str,
+    one: ChangeLine,
+    parts: Mapping[str, Decimal],
+    costs: tuple[Decimal, Decimal],
+    *,
+    places: int,
+    href: str = "",
+) -> WhyLine:
+    """`costs`: now and before."""
+    shown_parts = shown_together(parts, places=places)
     return WhyLine(
         key=one.key,
         name=name,
-        before_usd=one.before_usd,
-        now_usd=one.now_usd,
-        change_usd=one.effects.total,
+        before=costs[1],
+        now=costs[0],
+        original=one,
         effects=list(parts.values()),
-        shown=[_signed(shown[effect], places) for effect in EFFECTS],
-        shown_change=_signed(sum(shown.values(), Decimal(0)), places),
+        shown=[_signed(part, places) for part in shown_parts.values()],
+        shown_change=_signed(sum(shown_parts.values(), Decimal(0)), places),
         href=href,
     )
 
 
-def _places(change_usd: Decimal) -> int:
+def _places(change: Decimal) -> int:
     """Cents, and for changes of cents what leaves three digits."""
-    if not change_usd or abs(change_usd) >= 1:
+    if not change or abs(change) >= 1:
         return 2
-    return min(12, 2 - change_usd.adjusted())
+    return min(12, 2 - change.adjusted())
 
 
 def _signed(value: Decimal, places: int) -> str:
@@ -170,34 +233,34 @@ def _signed(value: Decimal, places: int) -> str:
     return f"{sign}{fixed(abs(value), places)}"
 
 
-def _title(effects: Effects, before_usd: Decimal) -> str:
-    change = effects.total
-    if abs(change) < before_usd * TELLING_CHANGE:
+def _title(effects: Mapping[str, Decimal], before: Decimal) -> str:
+    change = exact_sum(effects.values())
+    if abs(change) < before * TELLING_CHANGE:
         return "Spend hardly changed"
     reasons = _reasons(effects)
     return f"Spend {'rose' if change > 0 else 'fell'}, mostly through {reasons[0][0]}"
 
 
-def _reasons(effects: Effects) -> list[tuple[str, Decimal]]:
+def _reasons(effects: Mapping[str, Decimal]) -> list[tuple[str, Decimal]]:
     """What moved spend the way it went, the most first, and only what tells."""
-    change = effects.total
+    change = exact_sum(effects.values())
     words = MORE_WORDS if change > 0 else LESS_WORDS
-    along = [(n, usd) for n, usd in effects.by_name().items() if usd * change > 0]
+    along = [(n, usd) for n, usd in effects.items() if usd * change > 0]
     along.sort(key=lambda one: -abs(one[1]))
     return [(words[n], usd) for n, usd in along if abs(usd) >= abs(along[0][1]) * TOLD_SHARE]
 
 
-def _sentence(effects: Effects, before_usd: Decimal, period: Period) -> Answer:
-    change = effects.total
-    if abs(change) < before_usd * TELLING_CHANGE:
+def _sentence(effects: Mapping[str, Decimal], before: Decimal, period: Period) -> Answer:
+    change = exact_sum(effects.values())
+    if abs(change) < before * TELLING_CHANGE:
         return (Phrase(f"About the same as {period.before_in_words}."),)
     more = "more" if change > 0 else "less"
     told = [f"{usd_short(abs(usd))} through {words}" for words, usd in _reasons(effects)]
     parts = [
-        Phrase(f"{in_usd(usd_short(abs(change)))} {more}", strong=True),
+        Phrase(f"{in_money(usd_short(abs(change)))} {more}", strong=True),
         Phrase(f" than {period.before_in_words}: {listed(told)}"),
     ]
-    against = [(n, usd) for n, usd in effects.by_name().items() if usd * change < 0]
+    against = [(n, usd) for n, usd in effects.items() if usd * change < 0]
     if against:
         name, usd = max(against, key=lambda one: abs(one[1]))
         if abs(usd) >= abs(change) * TOLD_SHARE:
@@ -206,13 +269,12 @@ def _sentence(effects: Effects, before_usd: Decimal, period: Period) -> Answer:
     return (*parts, Phrase("."))
 
 
-def bridge(effects: Effects, places: int) -> Figure:
+def bridge(parts: Mapping[str, Decimal], places: int) -> Figure:
     """From nothing to the change, effect by effect: where each begins the one before ends."""
-    parts = effects.by_name()
-    shown = shown_together(parts, places=places)
-    labels = [*EFFECTS, "change"]
-    values = [*parts.values(), effects.total]
-    texts = [*shown.values(), sum(shown.values(), Decimal(0))]
+    told = shown_together(parts, places=places)
+    labels = [*parts, "change"]
+    values = [*parts.values(), exact_sum(parts.values())]
+    texts = [*told.values(), sum(told.values(), Decimal(0))]
     bases, at = [], Decimal(0)
     for part in parts.values():
         bases.append(at)
@@ -229,7 +291,7 @@ def bridge(effects: Effects, places: int) -> Figure:
             "textposition": "outside",
             "cliponaxis": False,
             "constraintext": "none",
-            "hovertemplate": f"{label}  {in_usd(usd_exact(usd))}<extra></extra>",
+            "hovertemplate": f"{label}  {in_money(usd_exact(usd))}<extra></extra>",
             "meta": {"role": _role(label, usd)},
         }
         for label, usd, base, text in zip(labels, values, bases, texts, strict=True)

@@ -12,6 +12,8 @@ from apps.dashboards.colours import Series
 from apps.dashboards.periods import Period
 from apps.dashboards.reading import Filters, Names, read_before, read_period, row_model
 from apps.dashboards.spending.model_spend import MODELS_DRAWN, NumbersRow, series_of
+from apps.insights.core.spend_change import exact_sum
+from apps.pricing.core.money import EXACT
 from apps.usage.selectors import SpendRow
 
 MOST_LISTED = 250
@@ -45,7 +47,7 @@ class Allocation:
 
     @property
     def change(self) -> Decimal | None:
-        return relative_change(self.whole.cost_usd, self.before.cost_usd)
+        return relative_change(self.whole.cost, self.before.cost)
 
     @property
     def plural(self) -> str:
@@ -137,8 +139,8 @@ def _stacks(
 
     What names no payer stands last: it is to be known, not to be ranked.
     """
-    spending = [line for line in made if line.now.cost_usd and line.key is not None]
-    nobody = [line for line in made if line.now.cost_usd and line.key is None]
+    spending = [line for line in made if line.now.cost and line.key is not None]
+    nobody = [line for line in made if line.now.cost and line.key is None]
     cut = drawn if len(spending) > drawn + 1 else len(spending)
     place_of = {line.key: n for n, line in enumerate(spending[:cut])}
     labels = [line.name for line in spending[:cut]]
@@ -156,11 +158,11 @@ def _stacks(
     trace_of = {key: n for n, key in enumerate(leading)}
     cells: list[list[Decimal | None]] = [[None] * len(labels) for _ in drawn_series]
     for row in rows:
-        if not row.cost_usd:
+        if not row.cost:
             continue
         trace = trace_of.get(row_model(row), len(leading))
         place = place_of.get(row_payer(row), cut)
-        cells[trace][place] = (cells[trace][place] or Decimal(0)) + row.cost_usd
+        cells[trace][place] = EXACT.add(cells[trace][place] or Decimal(0), row.cost)
     stacks = [
         figures.Stack(one, tuple(values)) for one, values in zip(drawn_series, cells, strict=True)
     ]
@@ -171,6 +173,6 @@ def _numbers(stacks: Sequence[figures.Stack], labels: Sequence[str]) -> list[Num
     made = []
     for n, label in enumerate(labels):
         values = tuple(stack.values[n] for stack in stacks)
-        summed = sum((value for value in values if value is not None), Decimal(0))
+        summed = exact_sum(value for value in values if value is not None)
         made.append(NumbersRow(label, values, summed))
     return made

@@ -1,6 +1,6 @@
 """The customers page and a page per customer: who earns us money, and who costs us."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfo
 
 from django.http import Http404, HttpRequest, HttpResponse
 
-from apps.dashboards.breakdown import relative_change, sum_by, total
+from apps.dashboards.breakdown import Sums, relative_change, sum_by, total
 from apps.dashboards.colours import Series, split_model_key
+from apps.dashboards.money import shown
 from apps.dashboards.page import PageRequest, render_live, usage_page
 from apps.dashboards.page_state import read_state
 from apps.dashboards.periods import Period, end_of_day, local_midnight, read_period
-from apps.dashboards.reading import read_before, read_period_by_day, row_model
+from apps.dashboards.reading import read_before, read_period_by_day, read_rows, row_model
 from apps.dashboards.spending.allocation import read_allocation
 from apps.dashboards.spending.earnings import PartLine, read_customer_earnings
 from apps.dashboards.spending.margin_figures import cost_and_revenue
@@ -25,7 +26,7 @@ from apps.tenants.contracts import list_contracts
 from apps.tenants.core.contracts import Contract, accrued_usd
 from apps.tenants.selectors import CustomerInfo, list_customers
 from apps.usage.core.margins import Earnings
-from apps.usage.margins import read_margins
+from apps.usage.margins import settle_margins
 from apps.usage.selectors import SpendQuery, SpendRow
 
 PAYERS_DRAWN: Final = 15
@@ -56,7 +57,7 @@ def customers(request: PageRequest) -> HttpResponse:
             "report": report,
             "earned": earned,
             "period": period,
-            "answer": answer + on_course(forecast),
+            "answer": answer + on_course(forecast, report.whole),
         }
     )
     return render_live(request, "customers", context)
@@ -65,8 +66,9 @@ def customers(request: PageRequest) -> HttpResponse:
 @dataclass(frozen=True, slots=True)
 class DayRow:
     label: str
+    cost: Decimal
     cost_usd: Decimal
-    revenue_usd: Decimal | None
+    revenue: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +123,30 @@ def read_customer(customer: CustomerInfo, period: Period, zone: ZoneInfo) -> Cus
         group_by=("model", "kind", "department"),
         filters=own,  # type: ignore[arg-type]
     )
-    margins = read_margins(query, until=period.end)
+    margins = settle_margins(
+        query,
+        read_rows(replace(query, group_by=(*query.group_by, "customer"))),
+        until=period.end,
+        rates=shown().rates,
+    )
     rows = read_period_by_day(period, zone, ("model", "kind"), own)  # type: ignore[arg-type]
     before = total(read_before(period, (), own))  # type: ignore[arg-type]
     sums = sum_by(rows, row_model)
-    series = series_of(sorted(sums, key=lambda key: -sums[key].cost_usd)) if sums else {}
+    series = series_of(sorted(sums, key=lambda key: -sums[key].cost)) if sums else {}
     stacks = stack_by_day(rows, sums, series, period.days)
     contracts = [one for one in list_contracts() if one.customer == customer.external_id]
     revenue = _revenue_by_day(rows, contracts, period, zone)
     whole = margins.whole
-    leader = max(sums, key=lambda key: sums[key].cost_usd) if whole.cost_usd else ""
+    leader = max(sums, key=lambda key: sums[key].cost) if whole.cost else ""
     last_day = period.end.astimezone(zone).date()
     return CustomerReport(
         customer=customer,
         contract=next((one for one in contracts if one.holds_on(last_day)), None),
         earned=whole,
-        change=relative_change(whole.cost_usd, before.cost_usd),
+        change=relative_change(whole.cost, before.cost),
         title=customer_title(
             customer.name,
-            (series[leader].name, sums[leader].cost_usd / whole.cost_usd) if leader else None,
+            (series[leader].name, sums[leader].cost / whole.cost) if leader else None,
         ),
         legend=[stack.series for stack in stacks],
         figure=cost_and_revenue(period.days, stacks, [revenue.get(day) for day in period.days]),
@@ -156,7 +163,7 @@ def _revenue_by_day(
     found: dict[date, Decimal] = {}
     for row in rows:
         if isinstance(row.bucket, date):
-            found[row.bucket] = found.get(row.bucket, Decimal(0)) + row.revenue_usd
+            found[row.bucket] = found.get(row.bucket, Decimal(0)) + row.revenue
     for day in period.days:
         start, end = _bounds(day, zone)
         end = min(end, period.end)
@@ -164,7 +171,7 @@ def _revenue_by_day(
             continue
         accrued = sum((accrued_usd(one, start, end, zone) for one in contracts), Decimal(0))
         if accrued:
-            found[day] = found.get(day, Decimal(0)) + accrued
+            found[day] = found.get(day, Decimal(0)) + shown().on(day, accrued)
     return found
 
 
@@ -173,14 +180,12 @@ def _bounds(day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
 
 
 def _day_rows(rows: list[SpendRow], revenue: dict[date, Decimal], period: Period) -> list[DayRow]:
-    costs: dict[date, Decimal] = {}
-    for row in rows:
-        if isinstance(row.bucket, date):
-            costs[row.bucket] = costs.get(row.bucket, Decimal(0)) + row.cost_usd
+    by_day = sum_by(rows, lambda row: row.bucket)
+    found = [(day, by_day.get(day, Sums())) for day in reversed(period.days)]
     return [
-        DayRow(day_label(day), costs.get(day, Decimal(0)), revenue.get(day))
-        for day in reversed(period.days)
-        if day in costs or day in revenue
+        DayRow(day_label(day), one.cost, one.cost_usd, revenue.get(day))
+        for day, one in found
+        if day in by_day or day in revenue
     ]
 
 
@@ -196,7 +201,7 @@ def _by_model(
         for key, earned in sums.items()
         if key in series
     ]
-    return sorted(lines, key=lambda one: -one.earned.cost_usd)
+    return sorted(lines, key=lambda one: -one.earned.cost)
 
 
 def _by_department(rows: dict[tuple[str | None, ...], Earnings]) -> list[PartLine]:
@@ -205,4 +210,4 @@ def _by_department(rows: dict[tuple[str | None, ...], Earnings]) -> list[PartLin
         if model is not None:
             sums[department] = sums.get(department, Earnings()).plus(earned)
     lines = [PartLine(code or "no department", code, None, earned) for code, earned in sums.items()]
-    return sorted(lines, key=lambda one: -one.earned.cost_usd)
+    return sorted(lines, key=lambda one: -one.earned.cost)

@@ -84,7 +84,9 @@ def departments(request: PageRequest) -> HttpResponse:
             "report": allocation,
             "tree": tree,
             "period": period,
-            "answer": allocation.answer + tree.at_risk + on_course(month_forecast(request, state)),
+            "answer": allocation.answer
+            + tree.at_risk
+            + on_course(month_forecast(request, state), tree.whole),
         }
     )
     return render_live(request, "departments", context)
@@ -101,7 +103,7 @@ def read_tree(
     """Every department that spent or has a budget, below its parent; `rows` are by day."""
     own, by_day = _sums(rows), _days(rows)
     before = _sums(before_rows)
-    is_compared = bool(total(before.values()).cost_usd)
+    is_compared = bool(total(before.values()).cost)
     whole = total(own.values())
     family = families(departments)
     statuses = read_statuses(now=now)
@@ -154,7 +156,7 @@ def _days(rows: Sequence[SpendRow]) -> dict[str, dict[date, Decimal]]:
     for row in rows:
         if isinstance(row.bucket, date):
             days = found.setdefault((row.labels["department"] or "").lower(), {})
-            days[row.bucket] = days.get(row.bucket, Decimal(0)) + row.cost_usd
+            days[row.bucket] = days.get(row.bucket, Decimal(0)) + row.cost
     return found
 
 

@@ -6,10 +6,11 @@ from datetime import date
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from apps.dashboards.breakdown import relative_change, sum_by, total
+from apps.dashboards.breakdown import relative_change, sum_by
 from apps.dashboards.colours import Series, model_key
+from apps.dashboards.money import shown
 from apps.dashboards.periods import Period, end_of_day
-from apps.dashboards.reading import Filters, Names, read_before
+from apps.dashboards.reading import Filters, Names, read_before, read_rows
 from apps.dashboards.sentences import Answer
 from apps.dashboards.spending.margin_figures import MarginBar, margin_bars
 from apps.dashboards.spending.margin_words import margins_answer, margins_title
@@ -17,8 +18,7 @@ from apps.dashboards.spending.model_spend import series_of
 from apps.dashboards.trends import Trend, trend_of
 from apps.usage.core.margins import Earnings
 from apps.usage.margins import Margins, add_up, settle_margins
-from apps.usage.reporting import read_reported
-from apps.usage.selectors import SpendQuery, SpendRow, read_spend
+from apps.usage.selectors import SpendQuery, SpendRow
 
 MOST_LISTED = 250
 LOSERS_DRAWN, EARNERS_DRAWN = 8, 7
@@ -35,8 +35,6 @@ class CustomerLine:
     earned: Earnings
     change: Decimal | None
     trend: Trend | None
-    # The cost in the tenant's own currency; None where that is USD, or a day has no rate.
-    reported: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +73,8 @@ def read_customer_earnings(period: Period, zone: ZoneInfo, filters: Filters) -> 
         group_by=("customer", "tier", "model", "kind"),
         filters=filters,
     )
-    rows = read_spend(query).rows
-    found = settle_margins(query, rows, until=period.end)
+    rows = read_rows(query)
+    found = settle_margins(query, rows, until=period.end, rates=shown().rates)
     before_rows = read_before(period, ("customer",), filters)
     lines = _customer_lines(found, before_rows, period, zone, filters)
     named = [line for line in lines if line.key is not None]
@@ -127,7 +125,7 @@ def _customer_lines(
     lines = []
     for key, earned in by_label(found, 0).items():
         known = names.customers.get(key) if key is not None else None
-        cost_before = before[key].cost_usd if key in before else None
+        cost_before = before[key].cost if key in before else None
         lines.append(
             CustomerLine(
                 key=key,
@@ -135,12 +133,11 @@ def _customer_lines(
                 name=names.customer(key),
                 tier=known.tier if known else "",
                 earned=earned,
-                change=relative_change(earned.cost_usd, cost_before),
+                change=relative_change(earned.cost, cost_before),
                 trend=trend_of(_costs(daily.get(key, [])), period.days),
-                reported=total(daily.get(key, [])).reported,
             )
         )
-    return sorted(lines, key=lambda one: (one.earned.margin_usd, one.name))
+    return sorted(lines, key=lambda one: (one.earned.margin, one.name))
 
 
 def _daily(period: Period, zone: ZoneInfo, filters: Filters) -> Mapping[str | None, list[SpendRow]]:
@@ -152,19 +149,19 @@ def _daily(period: Period, zone: ZoneInfo, filters: Filters) -> Mapping[str | No
         filters=filters,
     )
     found: dict[str | None, list[SpendRow]] = {}
-    for row in read_reported(query):
+    for row in read_rows(query):
         found.setdefault(row.labels["customer"], []).append(row)
     return found
 
 
 def _costs(rows: Sequence[SpendRow]) -> dict[date, Decimal]:
-    return {row.bucket: row.cost_usd for row in rows if isinstance(row.bucket, date)}
+    return {row.bucket: row.cost for row in rows if isinstance(row.bucket, date)}
 
 
 def _drawn(named: Sequence[CustomerLine]) -> list[CustomerLine]:
     """The deepest losses, then those that bring most."""
     losers = [line for line in named if line.earned.loses]
-    earners = [line for line in named if line.earned.margin_usd > 0][::-1]
+    earners = [line for line in named if line.earned.margin > 0][::-1]
     room = LOSERS_DRAWN + EARNERS_DRAWN - min(len(losers), LOSERS_DRAWN)
     return [*losers[:LOSERS_DRAWN], *earners[:room]]
 
@@ -174,7 +171,7 @@ def _tier_lines(found: Margins) -> list[PartLine]:
         PartLine(tier or "no customer", tier, None, earned)
         for tier, earned in by_label(found, 1).items()
     ]
-    return sorted(lines, key=lambda one: (one.filter_value is None, one.earned.margin_usd))
+    return sorted(lines, key=lambda one: (one.filter_value is None, one.earned.margin))
 
 
 def _model_lines(found: Margins) -> list[PartLine]:
@@ -183,7 +180,7 @@ def _model_lines(found: Margins) -> list[PartLine]:
         if model is not None:
             key = model_key(model, kind)
             sums[key] = sums.get(key, Earnings()).plus(earned)
-    series = series_of(sorted(sums, key=lambda key: -sums[key].cost_usd)) if sums else {}
+    series = series_of(sorted(sums, key=lambda key: -sums[key].cost)) if sums else {}
     lines = [
         PartLine(series[key].name, key.partition("|")[2], series[key], earned)
         for key, earned in sums.items()
@@ -191,4 +188,4 @@ def _model_lines(found: Margins) -> list[PartLine]:
     unused = [e for labels, e in found.rows.items() if labels[2] is None]
     if unused:
         lines.append(PartLine("contracts of which nothing was used", None, None, add_up(unused)))
-    return sorted(lines, key=lambda one: (one.series is None, one.earned.margin_usd))
+    return sorted(lines, key=lambda one: (one.series is None, one.earned.margin))

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from apps.dashboards.figures import Figure, Stack, spend_by_day
-from apps.dashboards.templatetags.figures_of_speech import in_usd, signed_usd, usd
+from apps.dashboards.templatetags.figures_of_speech import in_money, signed_usd, usd
 from apps.dashboards.ticks import day_axis
 from apps.usage.core.margins import Earnings
 
@@ -52,14 +52,14 @@ def _bars(role: str, chosen: Sequence[tuple[int, MarginBar]]) -> dict[str, Any]:
         "orientation": "h",
         "name": "loses" if role == "loss" else "earns",
         "y": [n for n, _ in chosen],
-        "x": [float(one.earned.margin_usd) for _, one in chosen],
-        "text": [signed_usd(one.earned.margin_usd) for _, one in chosen],
+        "x": [float(one.earned.margin) for _, one in chosen],
+        "text": [signed_usd(one.earned.margin) for _, one in chosen],
         "textposition": "outside",
         "cliponaxis": False,
         "constraintext": "none",
         "hovertemplate": [
-            f"{escape(one.name)}: brought {in_usd(usd(one.earned.revenue_usd))},"
-            f" cost {usd(one.earned.cost_usd)}<extra></extra>"
+            f"{escape(one.name)}: brought {in_money(usd(one.earned.revenue))},"
+            f" cost {usd(one.earned.cost)}<extra></extra>"
             for _, one in chosen
         ],
         "meta": {"role": role},

@@ -7,7 +7,7 @@ from apps.dashboards.sentences import Answer, Phrase, capitalised, listed, unpri
 from apps.dashboards.templatetags.figures_of_speech import (
     count,
     fraction,
-    in_usd,
+    in_money,
     percent,
     unit_price,
     usd_short,
@@ -24,17 +24,17 @@ def margins_answer(
 ) -> Answer:
     """Who earns and who costs: the whole, then who loses most. `customers`: least margin first."""
     whole = add_up(earned for _, earned in customers)
-    if not customers or not whole.revenue_usd:
+    if not customers or not whole.revenue:
         return ()
     parts = [
-        Phrase(f"Customers brought {in_usd(usd_short(whole.revenue_usd))} {in_words} and cost "),
-        Phrase(f"{usd_short(whole.cost_usd)} to serve", strong=True),
+        Phrase(f"Customers brought {in_money(usd_short(whole.revenue))} {in_words} and cost "),
+        Phrase(f"{usd_short(whole.cost)} to serve", strong=True),
         *_what_stays(whole),
     ]
     losers = [(name, earned) for name, earned in customers if earned.loses]
     if losers:
         name, worst = losers[0]
-        gap = f"{in_usd(usd_short(-worst.margin_usd))}"
+        gap = f"{in_money(usd_short(-worst.margin))}"
         if len(losers) > 1:
             parts += [
                 Phrase(f" {count(len(losers))} of them cost more than they bring", strong=True),
@@ -45,18 +45,18 @@ def margins_answer(
                 Phrase(f" {name} cost {gap} more than it brought", strong=True),
                 Phrase("."),
             ]
-    if unattributed is not None and unattributed.cost_usd:
-        parts.append(Phrase(f" Another {usd_short(unattributed.cost_usd)} names no customer."))
+    if unattributed is not None and unattributed.cost:
+        parts.append(Phrase(f" Another {usd_short(unattributed.cost)} names no customer."))
     parts += unpriced_sentence(whole.unpriced_requests)
     return tuple(parts)
 
 
 def _what_stays(whole: Earnings) -> list[Phrase]:
     share = whole.margin_share
-    if share is None or whole.margin_usd < 0:
+    if share is None or whole.margin < 0:
         return [
             Phrase(": "),
-            Phrase(f"{usd_short(-whole.margin_usd)} lost", strong=True),
+            Phrase(f"{usd_short(-whole.margin)} lost", strong=True),
             Phrase("."),
         ]
     return [Phrase(": "), Phrase(f"{percent(share)} stays", strong=True), Phrase(".")]
@@ -70,19 +70,19 @@ def margins_title(losers: Sequence[Named], of: int) -> str:
         names = listed([name for name, _ in losers])
         verb, brings = ("costs", "it brings") if len(losers) == 1 else ("cost", "they bring")
         return f"{names} {verb} more than {brings}"
-    lost = -add_up(earned for _, earned in losers).margin_usd
+    lost = -add_up(earned for _, earned in losers).margin
     return (
         f"{count(len(losers))} of {count(of)} customers cost more than they bring,"
-        f" {in_usd(usd_short(lost))} together"
+        f" {in_money(usd_short(lost))} together"
     )
 
 
 def customer_answer(name: str, earned: Earnings, *, in_words: str) -> Answer:
     """Is one customer worth what it costs?"""
-    if not earned.requests and not earned.revenue_usd:
+    if not earned.requests and not earned.revenue:
         return (Phrase(f"{name} asked for nothing {in_words}."),)
-    cost = Phrase(f"{in_usd(usd_short(earned.cost_usd))}", strong=True)
-    if not earned.revenue_usd:
+    cost = Phrase(f"{in_money(usd_short(earned.cost))}", strong=True)
+    if not earned.revenue:
         parts = [
             Phrase(f"{name} cost "),
             cost,
@@ -90,20 +90,20 @@ def customer_answer(name: str, earned: Earnings, *, in_words: str) -> Answer:
         ]
     else:
         verdict = (
-            f"{usd_short(-earned.margin_usd)} more than it brought"
+            f"{usd_short(-earned.margin)} more than it brought"
             if earned.loses
             else f"{percent(earned.margin_share)} of what it brought stays"
         )
         parts = [
             Phrase(f"{name} cost "),
             cost,
-            Phrase(f" {in_words} and brought {usd_short(earned.revenue_usd)}: "),
+            Phrase(f" {in_words} and brought {usd_short(earned.revenue)}: "),
             Phrase(verdict, strong=True),
             Phrase("."),
         ]
-    if earned.cost_per_conversion_usd is not None:
-        each = unit_price(earned.cost_per_conversion_usd)
-        parts.append(Phrase(f" A conversion cost {in_usd(each)}."))
+    if earned.cost_per_conversion is not None:
+        each = unit_price(earned.cost_per_conversion)
+        parts.append(Phrase(f" A conversion cost {in_money(each)}."))
     return (*parts, *unpriced_sentence(earned.unpriced_requests))
 
 

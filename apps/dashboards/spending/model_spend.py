@@ -9,12 +9,14 @@ from zoneinfo import ZoneInfo
 from apps.dashboards import colours, figures, sentences
 from apps.dashboards.breakdown import Line, Sums, lines, relative_change, sum_by, total
 from apps.dashboards.colours import Series
-from apps.dashboards.insights.forecast_figures import Expected
+from apps.dashboards.insights.forecast_figures import Expected, expect
 from apps.dashboards.periods import Period, short_day
 from apps.dashboards.reading import Filters, read_before, read_period_by_day, row_model
 from apps.dashboards.services import keep_positions
 from apps.dashboards.ticks import day_label
+from apps.insights.core.spend_change import exact_sum
 from apps.insights.forecasts import SpendForecast
+from apps.pricing.core.money import EXACT
 from apps.usage.selectors import SpendRow
 
 MODELS_DRAWN = 8
@@ -57,7 +59,7 @@ class SpendByModel:
 
     @property
     def change(self) -> Decimal | None:
-        return relative_change(self.whole.cost_usd, self.before.cost_usd)
+        return relative_change(self.whole.cost, self.before.cost)
 
     @property
     def plain_lines(self) -> list[Line]:
@@ -120,7 +122,7 @@ def stack_by_day(
     for row in rows:
         key = row_model(row)
         cell = cells[key] if key in cells else cells[""]
-        cell[row.bucket] = cell.get(row.bucket, Decimal(0)) + row.cost_usd
+        cell[row.bucket] = EXACT.add(cell.get(row.bucket, Decimal(0)), row.cost)
     drawn = [(series[key], cells[key]) for key in leading]
     if rest:
         drawn.append((colours.rest_of(len(rest), "models"), cells[""]))
@@ -134,10 +136,10 @@ def _recent_share(rows: Sequence[SpendRow], drawn: Sequence[Line], today: date) 
         return None
     since = today - timedelta(days=RECENT_DAYS)
     recent = [row for row in past if isinstance(row.bucket, date) and row.bucket >= since]
-    whole = total(recent).cost_usd
+    whole = total(recent).cost
     if not whole:
         return None
-    return total(row for row in recent if row_model(row) == drawn[0].key).cost_usd / whole
+    return total(row for row in recent if row_model(row) == drawn[0].key).cost / whole
 
 
 def _day_mixes(
@@ -152,7 +154,7 @@ def _day_mixes(
         sentences.DayMix(
             label=short_day(day),
             is_weekend=day.weekday() >= 5,
-            usd_by_model={series[row_model(row)].name: row.cost_usd for row in found},
+            by_model={series[row_model(row)].name: row.cost for row in found},
             requests=sum(row.requests for row in found),
             local_requests=sum(r.requests for r in found if r.labels["kind"] == colours.LOCAL),
         )
@@ -164,11 +166,7 @@ def days_to_come(forecast: SpendForecast | None) -> dict[date, Expected]:
     """Today's whole and each day after it, where there is a forecast."""
     if forecast is None:
         return {}
-    return {
-        day.day: Expected(day.usd.p10_usd, day.usd.p50_usd, day.usd.p90_usd)
-        for day in forecast.days
-        if not day.is_past
-    }
+    return {day.day: expect(day.usd) for day in forecast.days if not day.is_past}
 
 
 def _numbers(
@@ -179,6 +177,6 @@ def _numbers(
     for n, day in enumerate(days):
         values = tuple(stack.values[n] for stack in stacks)
         if day <= today and any(value is not None for value in values):
-            summed = sum((value for value in values if value is not None), Decimal(0))
+            summed = exact_sum(value for value in values if value is not None)
             made.append(NumbersRow(day_label(day), values, summed))
     return made[::-1]

@@ -30,7 +30,13 @@ from apps.dashboards.spending.model_prices import (
     unit_price_figure,
 )
 from apps.dashboards.spending.model_spend import read_spend_by_model, series_of
-from apps.dashboards.templatetags.figures_of_speech import in_usd, percent, unit_price, usd_short
+from apps.dashboards.templatetags.figures_of_speech import (
+    in_money,
+    in_usd,
+    percent,
+    unit_price,
+    usd_short,
+)
 from apps.dashboards.views import month_forecast, on_course, own_currency_context, page_context
 from apps.usage.core.cache_savings import Listed
 
@@ -53,7 +59,9 @@ def models(request: PageRequest) -> HttpResponse:
             "report": report,
             "prices": prices,
             "period": period,
-            "answer": models_answer(report.plain_lines) + prices.answer + on_course(forecast),
+            "answer": models_answer(report.plain_lines)
+            + prices.answer
+            + on_course(forecast, report.whole),
         }
     )
     return render_live(request, "models", context)
@@ -129,7 +137,7 @@ def read_model(name: str, period: Period, zone: ZoneInfo) -> ModelReport:
         model=name,
         now=now,
         whole=total(rows),
-        change=relative_change(now.cost_usd, before.cost_usd),
+        change=relative_change(now.cost, before.cost),
         series=series,
         kinds=kind_words(dict.fromkeys(keys)),
         title=unit_title(days),
@@ -166,7 +174,7 @@ def model_answer(report: ModelReport, period: Period) -> Answer:
         return (Phrase(f"Nothing was asked of {report.model} {period.in_words}."),)
     parts = [
         Phrase(f"{report.model} cost "),
-        Phrase(f"{in_usd(usd_short(now.known_usd))}", strong=True),
+        Phrase(f"{in_money(usd_short(now.known))}", strong=True),
         Phrase(f" {period.in_words}, {percent(report.line.spend_share)} of all."),
     ]
     if now.usd_per_mtok is not None:

@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from apps.dashboards.conventions import conventions
+from apps.dashboards.money import shown
 from apps.dashboards.periods import dated, short_day
 from apps.dashboards.ticks import day_label
 
@@ -76,6 +77,11 @@ def in_currency(amount: str, currency: str) -> str:
 
 def in_usd(amount: str) -> str:
     return in_currency(amount, "USD")
+
+
+def in_money(amount: str) -> str:
+    """In the currency that the page is told in."""
+    return in_currency(amount, shown().currency)
 
 
 def in_percent(number: str) -> str:
@@ -227,6 +233,40 @@ def money_short(value: Number | None) -> SafeString:
 
 
 @register.filter
+def amount(value: Number | None, usd_value: Number | None = None) -> SafeString:
+    """Money in a table in the page's own currency; its exact value on hover, and the USD it was."""
+    return _with_original(usd(value), value, usd_value)
+
+
+@register.filter
+def amount_short(value: Number | None, usd_value: Number | None = None) -> SafeString:
+    """The same in a card."""
+    return _with_original(usd_short(value), value, usd_value)
+
+
+@register.filter
+def amount_each(value: Number | None, usd_value: Number | None = None) -> SafeString:
+    """The same of what one of something cost: a quotient."""
+    return _with_original(unit_price(value), value, usd_value, digits=12)
+
+
+@register.filter
+def at_latest(usd_value: Decimal | None) -> Decimal | None:
+    """USD to come, or without days, in the page's own currency."""
+    return None if usd_value is None else shown().at_latest(usd_value)
+
+
+def _with_original(
+    text: str, value: Number | None, usd_value: Number | None, digits: int | None = None
+) -> SafeString:
+    now = shown()
+    if now.is_usd:
+        return _with_exact(text, value, digits)
+    # A product with a rate has many digits: twenty tell.
+    return _with_exact(text, value, digits or 20, now.currency, usd_value)
+
+
+@register.filter
 def change_mark(ratio: Number | None) -> SafeString:
     """A relative change of cost with the classes that colour it; its sign says the same."""
     size = " large" if ratio is not None and abs(Decimal(ratio)) >= LARGE_CHANGE else ""
@@ -257,20 +297,26 @@ def count_short(value: Number | None) -> SafeString:
 
 
 def _with_exact(
-    text: str, value: Number | None, digits: int | None = None, currency: str = "USD"
+    text: str,
+    value: Number | None,
+    digits: int | None = None,
+    currency: str = "USD",
+    usd_value: Number | None = None,
 ) -> SafeString:
     if value is None:
         return SafeString(NOTHING)
-    exact = Decimal(value)
-    if digits is not None and exact:
-        # A quotient has no last digit; a dozen significant ones are exact enough to check.
-        exact = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_HALF_UP)
-    return format_html(
-        '<data value="{}" title="{}">{}</data>',
-        f"{exact:f}",
-        in_currency(usd_exact(exact), currency),
-        text,
-    )
+    exact = _to_digits(Decimal(value), digits)
+    title = in_currency(usd_exact(exact), currency)
+    if usd_value is not None:
+        title += f", of {in_usd(usd_exact(_to_digits(Decimal(usd_value), digits)))}"
+    return format_html('<data value="{}" title="{}">{}</data>', f"{exact:f}", title, text)
+
+
+def _to_digits(value: Decimal, digits: int | None) -> Decimal:
+    """A quotient has no last digit, a product very many: as many as tell."""
+    if digits is None or not value or len(value.as_tuple().digits) <= digits:
+        return value
+    return value.quantize(Decimal(1).scaleb(value.adjusted() - digits + 1), ROUND_HALF_UP)
 
 
 @register.filter
@@ -289,6 +335,7 @@ register.filter("dated", dated)
 register.filter("short_day", short_day)
 register.filter("day_label", day_label)
 register.filter("in_usd", in_usd)
+register.filter("in_money", in_money)
 register.filter("count", count)
 register.filter("usd", usd)
 register.filter("usd_exact", usd_exact)

@@ -72,10 +72,10 @@ class Rates:
         days = (first + timedelta(days=n) for n in range((last - first).days + 1))
         return {day: rate for day in days if (rate := self.on(day)) is not None}
 
-    @property
-    def latest(self) -> Decimal | None:
-        """The last that is known, however old."""
-        return self._values[-1] if self._values else None
+    def nearest(self, day: date) -> Decimal | None:
+        """The last before a day, however old, else the first after; None where there is none."""
+        position = bisect_right(self._days, day)
+        return self._values[max(position - 1, 0)] if self._values else None
 
     def convert(self, usd_by_day: Mapping[date, Decimal]) -> Converted:
         """The sum of what each day cost at its own rate; exact."""
