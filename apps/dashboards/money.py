@@ -8,13 +8,13 @@ A day that cost something and has no rate makes the whole page USD: no two amoun
 different currencies without saying so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 from apps.tenants.core.exchange import EXACT, USD, Rates
 from apps.tenants.exchange import read_rates
@@ -49,6 +49,7 @@ class Shown:
         return EXACT.add(spent, self.at_latest(EXACT.subtract(usd, spent_usd)))
 
 
+Told = TypeVar("Told")
 IN_USD: Final = Shown()
 _current: Final[ContextVar[Shown]] = ContextVar("shown", default=IN_USD)
 
@@ -71,7 +72,18 @@ def told_in(wanted: Shown) -> Iterator[None]:
         _current.reset(token)
 
 
-def own_currency(tenant: TenantInfo, now: datetime) -> Shown:
+def in_own_currency(tell: Callable[[], Told], tenant: TenantInfo, now: datetime) -> Told:
+    """What `tell` reads and writes, in the tenant's own currency; in USD, all of it, where a day
+    that it reads has no rate."""
+    try:
+        with told_in(_own_currency(tenant, now)):
+            return tell()
+    except UnratedDaysError:
+        with told_in(IN_USD):
+            return tell()
+
+
+def _own_currency(tenant: TenantInfo, now: datetime) -> Shown:
     """That of the tenant in scope; USD where it is, or while there is no rate at all."""
     if tenant.currency == USD:
         return IN_USD

@@ -16,7 +16,7 @@ from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefre
 from django_htmx.middleware import HtmxDetails
 
 from apps.dashboards.conventions import written_as
-from apps.dashboards.money import IN_USD, UnratedDaysError, own_currency, told_in
+from apps.dashboards.money import in_own_currency
 from apps.dashboards.setup.onboarding import first_event_context
 from apps.tenants.core.access import role_allows_changes
 from apps.tenants.locales import Conventions, choose_conventions
@@ -56,22 +56,16 @@ def page(view: PageView) -> Callable[[HttpRequest], HttpResponse]:
         ):
             request.tenant = get_tenant()
             with written_as(_conventions(request)):
-                response = _in_own_currency(view, request) if reads_only else view(request)
+                response = (
+                    in_own_currency(lambda: view(request), request.tenant, request.now)
+                    if reads_only
+                    else view(request)
+                )
         # Figures of a tenant stay out of every cache, the browser's after signing out too.
         response.headers["Cache-Control"] = "private, no-store"
         return response
 
     return wrapped
-
-
-def _in_own_currency(view: PageView, request: PageRequest) -> HttpResponse:
-    """The page in the tenant's own currency; in USD where a day that it shows has no rate."""
-    try:
-        with told_in(own_currency(request.tenant, request.now)):
-            return view(request)
-    except UnratedDaysError:
-        with told_in(IN_USD):
-            return view(request)
 
 
 def _conventions(request: PageRequest) -> Conventions:

@@ -7,7 +7,7 @@ from apps.dashboards.colours import model_key
 from apps.dashboards.money import UnratedDaysError, shown
 from apps.dashboards.periods import Period, end_of_day
 from apps.tenants.selectors import list_customers, list_departments
-from apps.usage.selectors import Dimension, SpendQuery, SpendRow, read_spend
+from apps.usage.selectors import Dimension, Spend, SpendQuery, SpendRow, read_spend
 
 Filters = Mapping[Dimension, tuple[str | None, ...]]
 Read = Callable[[SpendQuery], list[SpendRow]]
@@ -19,11 +19,17 @@ def read_in_usd(query: SpendQuery) -> list[SpendRow]:
 
 def read_rows(query: SpendQuery) -> list[SpendRow]:
     """With their cost and revenue in the currency that the page is told in."""
+    return read_all(query).rows
+
+
+def read_all(query: SpendQuery) -> Spend:
+    """The rows and their total."""
     rates = shown().rates
-    rows = read_spend(query, rates=rates).rows
+    found = read_spend(query, rates=rates)
+    rows = found.rows
     if rates is not None and any(r.reported is None or r.reported_revenue is None for r in rows):
         raise UnratedDaysError
-    return rows
+    return found
 
 
 # Reads end with the day: nothing has happened between now and then, and whole days need no

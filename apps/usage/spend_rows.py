@@ -5,6 +5,7 @@ import io
 from typing import Any
 
 from apps.pricing.core.money import plain_decimal
+from apps.tenants.core.exchange import USD
 from apps.usage.selectors import MEASURES, Spend, SpendQuery, SpendRow
 
 
@@ -21,13 +22,19 @@ def row_out(query: SpendQuery, row: SpendRow) -> dict[str, Any]:
     return labels | measures_out(row)
 
 
-def spend_csv(query: SpendQuery, spend: Spend) -> str:
-    """A heading and a row a group, every digit of the money."""
+def spend_csv(query: SpendQuery, spend: Spend, currency: str = USD) -> str:
+    """A heading and a row a group, every digit of the money. Of rows that were read in another
+    currency with a column more: `cost_eur`."""
     columns = [*query.group_by, *(["bucket"] if query.interval else []), *MEASURES]
+    own = f"cost_{currency.lower()}"
+    columns += [own] if currency != USD else []
     text = io.StringIO()
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
-    writer.writerows({k: _safe_cell(v) for k, v in row_out(query, r).items()} for r in spend.rows)
+    for row in spend.rows:
+        cells = row_out(query, row)
+        cells |= {own: plain_decimal(row.cost)} if currency != USD else {}
+        writer.writerow({name: _safe_cell(cell) for name, cell in cells.items()})
     return text.getvalue()
 
 

@@ -17,9 +17,11 @@ from pytest_django import Settings
 
 from apps.alerts.delivery import deliver_due
 from apps.alerts.letter_outbox import claim_letters
-from apps.dashboards.reports.letters import make_due_reports, make_report
+from apps.dashboards.reports.letters import make_due_reports, make_letter, make_report
 from apps.dashboards.reports.schedules import add_schedule, list_reports
 from apps.dashboards.reports.times import Rhythm, last_closed
+from apps.tenants.exchange import set_rate
+from apps.tenants.organisation import change_tenant
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo, list_audit_of, list_members
 from apps.usage.selectors import SpendQuery, read_spend
@@ -141,6 +143,38 @@ def test_letter_says_what_the_api_says(
         (report,) = list_reports()
     assert (report.first_day, report.cost_usd) == (first, total.cost_usd)
     assert [(one.name, one.state) for one in report.deliveries] == [(member[1], "sent")]
+
+
+def test_a_letter_is_in_the_currency_and_the_locale_of_the_organisation(
+    tenant: TenantInfo, post_events: Post, now: datetime
+) -> None:
+    """Each day at its own rate, the USD beside; all of it in USD while a day has no rate."""
+    use(post_events, tenant, now)
+    first = last_closed("weekly", tenant.zone, now)
+    with tenant_scope(tenant.id):
+        change_tenant(
+            name="Acme", currency="EUR", country="", locale="de-DE", actor="olga", now=now
+        )
+        for n in range(7):
+            day = first + timedelta(days=n)
+            set_rate(day=day, per_usd=Decimal(1000 * (n + 1)), actor="olga", now=now)
+        unrated = make_letter("weekly", first, now=now)[1]
+        set_rate(day=first - timedelta(days=2), per_usd=Decimal(1000), actor="olga", now=now)
+        letter = make_letter("weekly", first, now=now)[1]
+    assert "Acme: 0,00158 USD in the week of" in unrated.subject
+    assert unrated.attachment is not None
+    assert b"cost_eur" not in unrated.attachment.content
+    # 0.225 EUR on the first day, seven times that on the last; 0.225 in the week before.
+    assert "Acme: 6,30 EUR in the week of" in letter.subject
+    assert "2.700% more than the week before" in letter.subject.replace("\xa0", "")
+    for said in (letter.text, letter.html):
+        assert "0,00158 USD, each day at its own rate" in said
+        assert "1,58 EUR" in said
+        assert "exchange" in said
+    assert letter.attachment is not None
+    rows = list(csv.DictReader(io.StringIO(letter.attachment.content.decode())))
+    assert sum(Decimal(row["cost_eur"]) for row in rows) == Decimal("6.3")
+    assert sum(Decimal(row["cost_usd"]) for row in rows) == Decimal("0.001575")
 
 
 def test_two_workers_make_and_send_it_once(

@@ -7,10 +7,11 @@ from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from apps.dashboards.money import shown
 from apps.dashboards.periods import short_day
 from apps.dashboards.pricing.words import moment_words
 from apps.dashboards.sentences import Answer, Phrase
-from apps.dashboards.templatetags.figures_of_speech import in_usd, usd_short
+from apps.dashboards.templatetags.figures_of_speech import in_money, in_usd, usd_short
 from apps.insights.core.finding_words import Names, finding_title, series_words
 from apps.insights.finding_selectors import (
     CausePart,
@@ -255,7 +256,8 @@ def waiting_sentence(count: int, over_usd: Decimal) -> str:
     if not count:
         return ""
     findings = "1 anomaly waits" if count == 1 else f"{count} anomalies wait"
-    return f"{findings} for an answer: {in_usd(usd_short(over_usd))} more than expected."
+    over = in_money(usd_short(shown().at_latest(over_usd)))
+    return f"{findings} for an answer: {over} more than expected."
 
 
 def sensitivity_rows(past: Sequence[PastFinding], now: float) -> list[SensitivityRow]:

@@ -10,18 +10,19 @@ from apps.budgets.status import read_statuses
 from apps.dashboards.breakdown import Line, Sums, lines, relative_change, sum_by, total
 from apps.dashboards.budgets import budget_words
 from apps.dashboards.insights.anomaly_words import finding_line
+from apps.dashboards.money import shown
 from apps.dashboards.overview.why import Why, read_why
 from apps.dashboards.periods import Period, weekday_name
-from apps.dashboards.reading import Names, read_before, read_period_by_day
+from apps.dashboards.reading import Names, read_all, read_before, read_period_by_day
 from apps.dashboards.reports.times import Frequency, closed_period, period_name
 from apps.dashboards.routing.savings_words import opportunity_line
 from apps.dashboards.sentences import plain
-from apps.dashboards.templatetags.figures_of_speech import change, in_usd, percent, usd
+from apps.dashboards.templatetags.figures_of_speech import change, in_money, percent, usd
 from apps.dashboards.ticks import day_label
 from apps.insights.finding_selectors import list_findings, read_names
 from apps.routing.opportunities import list_opportunities
 from apps.tenants.selectors import TenantInfo
-from apps.usage.selectors import Dimension, SpendQuery, SpendRow, read_spend
+from apps.usage.selectors import Dimension, SpendQuery, SpendRow
 from apps.usage.spend_rows import spend_csv
 
 ROWS: Final = 8
@@ -38,7 +39,7 @@ class DayBar:
 
     day: str
     label: str
-    cost_usd: Decimal
+    cost: Decimal
     height: int
 
 
@@ -47,6 +48,7 @@ class PartRow:
     """`width`: its bar, in per cent of the longest. `change`: empty with nothing before."""
 
     name: str
+    cost: Decimal | None
     cost_usd: Decimal | None
     share: Decimal | None
     change: str
@@ -89,7 +91,7 @@ class ReportContent:
 
     @property
     def change(self) -> Decimal | None:
-        return relative_change(self.whole.cost_usd, self.before.cost_usd)
+        return relative_change(self.whole.cost, self.before.cost)
 
     @property
     def period_end_day(self) -> date:
@@ -104,8 +106,8 @@ class ReportContent:
     @property
     def dearest_day(self) -> DayBar | None:
         """None where nothing was spent."""
-        dearest = max(self.days, key=lambda bar: bar.cost_usd)
-        return dearest if dearest.cost_usd else None
+        dearest = max(self.days, key=lambda bar: bar.cost)
+        return dearest if dearest.cost else None
 
     @property
     def subject(self) -> str:
@@ -114,7 +116,7 @@ class ReportContent:
         if change is not None and change:
             way = "more" if change > 0 else "less"
             moved = f", {percent(abs(change))} {way} than {self.period.before_in_words}"
-        return f"{self.tenant}: {in_usd(usd(self.whole.cost_usd))} {self.period.in_words}{moved}"
+        return f"{self.tenant}: {in_money(usd(self.whole.cost))} {self.period.in_words}{moved}"
 
 
 def read_report(
@@ -124,7 +126,7 @@ def read_report(
     zone = tenant.zone
     period = closed_period(frequency, first_day, zone)
     query = SpendQuery(start=period.start, end=period.end, group_by=FILE_GROUPS)
-    parts = read_spend(query)
+    parts = read_all(query)
     by_day = read_period_by_day(period, zone, ("backend",), {})
     before = read_before(period, (*FILE_GROUPS, "backend"), {})
     names = Names()
@@ -145,7 +147,7 @@ def read_report(
         budgets=_budgets(now),
         findings=_findings(tenant, now),
         opportunities=_opportunities(),
-        file=spend_csv(query, parts),
+        file=spend_csv(query, parts, shown().currency),
     )
 
 
@@ -155,16 +157,16 @@ def _model_name(model: str | None) -> str:
 
 def _day_bars(rows: Sequence[SpendRow], period: Period, frequency: Frequency) -> list[DayBar]:
     sums: Mapping[object, Sums] = sum_by(rows, lambda row: row.bucket)
-    spent = {day: sums[day].cost_usd if day in sums else Decimal(0) for day in period.days}
+    spent = {day: sums[day].cost if day in sums else Decimal(0) for day in period.days}
     most = max(spent.values())
     return [
         DayBar(
             day=day_label(day),
             label=_bar_label(day, frequency),
-            cost_usd=cost_usd,
-            height=max(1, round(cost_usd / most * BAR_HEIGHT)) if cost_usd > 0 else 0,
+            cost=cost,
+            height=max(1, round(cost / most * BAR_HEIGHT)) if cost > 0 else 0,
         )
-        for day, cost_usd in spent.items()
+        for day, cost in spent.items()
     ]
 
 
@@ -190,7 +192,7 @@ def _table(
     shown, rest = made[:ROWS], made[ROWS:]
     if rest:
         shown = [*shown, _together(rest)]
-    most = max((line.now.cost_usd for line in shown), default=Decimal(0))
+    most = max((line.now.cost for line in shown), default=Decimal(0))
     return PartTable(title, dimension, [_row(line, most) for line in shown])
 
 
@@ -206,13 +208,14 @@ def _together(rest: Sequence[Line]) -> Line:
 
 
 def _row(line: Line, most: Decimal) -> PartRow:
-    cost_usd = line.now.cost_usd
+    cost = line.now.cost
     return PartRow(
         name=line.name,
+        cost=line.now.known,
         cost_usd=line.now.known_usd,
         share=line.spend_share,
         change=change(line.change) if line.before is not None else "",
-        width=max(1, round(cost_usd / most * 100)) if cost_usd > 0 else 0,
+        width=max(1, round(cost / most * 100)) if cost > 0 else 0,
     )
 
 
@@ -229,15 +232,19 @@ def _findings(tenant: TenantInfo, now: datetime) -> list[Note]:
     names = read_names() if open_ones else {}
     titles = [finding_line(one, tenant.zone, now, names).title for one in open_ones]
     return [
-        Note(f"{title}: {in_usd(usd(one.at_stake_usd))} at stake", f"/anomalies/{one.id}")
+        Note(f"{title}: {_at_latest(one.at_stake_usd)} at stake", f"/anomalies/{one.id}")
         for title, one in zip(titles, open_ones, strict=True)
     ]
+
+
+def _at_latest(value_usd: Decimal) -> str:
+    return in_money(usd(shown().at_latest(value_usd)))
 
 
 def _opportunities() -> list[Note]:
     return [
         Note(
-            f"{opportunity_line(one).title}: {in_usd(usd(one.saving_usd))} a month",
+            f"{opportunity_line(one).title}: {_at_latest(one.saving_usd)} a month",
             "/opportunities",
         )
         for one in list_opportunities(limit=TOLD)

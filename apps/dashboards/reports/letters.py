@@ -10,6 +10,7 @@ from django.template.loader import render_to_string
 from apps.alerts.core.messages import Attachment
 from apps.alerts.letter_outbox import MAX_FILE_BYTES, LetterContent, Recipient, post_letter
 from apps.dashboards.conventions import written_as
+from apps.dashboards.money import in_own_currency, shown
 from apps.dashboards.reports.content import ReportContent, read_report
 from apps.dashboards.reports.schedules import (
     claim_due_schedule,
@@ -78,12 +79,16 @@ def post_test(frequency: Frequency, *, user_id: int, email: str, now: datetime) 
 def make_letter(
     frequency: Frequency, first_day: date, *, now: datetime
 ) -> tuple[ReportContent, LetterContent]:
-    """What the tenant in scope is told of a closed week or month, in its own conventions: a letter
-    goes to several people."""
+    """What the tenant in scope is told of a closed week or month, in its own conventions and
+    currency: a letter goes to several people."""
     tenant = get_tenant()
     with written_as(conventions_of(tenant.locale) or HOUSE):
-        content = read_report(tenant, frequency, first_day, now=now)
-        return content, _written(content)
+
+        def write() -> tuple[ReportContent, LetterContent]:
+            content = read_report(tenant, frequency, first_day, now=now)
+            return content, _written(content)
+
+        return in_own_currency(write, tenant, now)
 
 
 def _written(content: ReportContent) -> LetterContent:
@@ -97,6 +102,7 @@ def _written(content: ReportContent) -> LetterContent:
     context = {
         "report": content,
         "base_url": settings.PUBLIC_URL,
+        "currency": shown().currency,
         "file_name": attachment.name if attachment else "",
         "file_path": FILE_PATH.format(
             first=days[0].isoformat(), end=content.period_end_day.isoformat()
