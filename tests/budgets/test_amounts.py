@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apps.budgets.book import BudgetTerms
 from apps.budgets.core.amounts import (
     DatedAmount,
     TopUp,
@@ -18,7 +19,8 @@ from apps.budgets.core.amounts import (
     to_count,
     topped_up,
 )
-from apps.budgets.core.periods import Calendar
+from apps.budgets.core.periods import PERIOD_KINDS, Calendar, PeriodKind
+from apps.budgets.core.scopes import Scope
 from apps.pricing.core.money import EXACT
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -73,3 +75,83 @@ def test_rollover_balances_to_the_last_digit(history: list[tuple[Decimal, Decima
             assert carried >= 0
         total = sum((a for a, _ in history), Decimal(0)) - sum((s for _, s in history), Decimal(0))
         assert carried == total + overspent
+
+
+moments = st.integers(946_684_800, 2_051_222_400).map(lambda s: datetime.fromtimestamp(s, UTC))
+amounts_usd = st.decimals(0, 10**6, allow_nan=False, places=9)
+
+
+@given(
+    first=moments,
+    zone=st.sampled_from(sorted(available_timezones() - {"localtime", "Factory"})),
+    kind=st.sampled_from([kind for kind in PERIOD_KINDS if kind != "grant"]),
+    changes=st.lists(st.tuples(st.floats(0, 1), amounts_usd), max_size=4),
+    more=st.lists(st.tuples(st.floats(0, 1), st.floats(0.001, 0.6), amounts_usd), max_size=4),
+    spent=st.lists(costs, min_size=1, max_size=9),
+)
+def test_amounts_top_ups_and_rollover_balance_over_any_calendar(
+    *,
+    first: datetime,
+    zone: str,
+    kind: PeriodKind,
+    changes: list[tuple[float, Decimal]],
+    more: list[tuple[float, float, Decimal]],
+    spent: list[Decimal],
+) -> None:
+    """What was allowed in all, as amounts and top-ups stood at each period's end, is what was spent
+    within it and what is left: to the last digit."""
+    calendar = Calendar(kind, ZoneInfo(zone))
+    running = calendar.at(first)
+    assert running is not None
+    periods = [running]
+    while len(periods) < len(spent):
+        periods.append(calendar.after(periods[-1]))
+    start, length = periods[0].start, periods[-1].end - periods[0].start
+    dated = {start: Decimal(100)} | {start + at * length: amount for at, amount in changes}
+    terms = budget_of(
+        calendar,
+        [DatedAmount(moment, amount) for moment, amount in dated.items()],
+        [TopUp(start + at * length, start + (at + of) * length, usd) for at, of, usd in more],
+    )
+    after = periods[-1].end
+    history = [
+        (terms.allowed(period, after), usd) for period, usd in zip(periods, spent, strict=True)
+    ]
+    with localcontext(EXACT):
+        last = [period.end - timedelta(microseconds=1) for period in periods]
+        by_hand = sum(
+            (
+                max((m, a) for m, a in dated.items() if m <= max(end, period.start))[1]
+                + sum(
+                    (u.amount for u in terms.top_ups if u.starts_at <= end < u.ends_at), Decimal(0)
+                )
+                for period, end in zip(periods, last, strict=True)
+                if period.end > period.start
+            ),
+            Decimal(0),
+        )
+        real = [(a, s) for p, (a, s) in zip(periods, history, strict=True) if p.end > p.start]
+        assert sum((allowed for allowed, _ in real), Decimal(0)) == by_hand
+        carried, overspent = Decimal(0), Decimal(0)
+        for n, (allowed, usd) in enumerate(history, start=1):
+            overspent += max(Decimal(0), usd - allowed - carried)
+            carried = carried_over(history[:n])
+        in_all = sum((a - s for a, s in history), Decimal(0))
+        assert carried == in_all + overspent
+
+
+def budget_of(calendar: Calendar, dated: list[DatedAmount], top_ups: list[TopUp]) -> BudgetTerms:
+    return BudgetTerms(
+        id=1,
+        name="",
+        scope=Scope(),
+        unit="usd",
+        calendar=calendar,
+        on_limit="notify",
+        rollover=True,
+        thresholds=(),
+        projected_thresholds=(),
+        created_at=START,
+        amounts=tuple(dated),
+        top_ups=tuple(top_ups),
+    )

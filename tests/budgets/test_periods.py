@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.budgets.core.periods import PERIOD_KINDS, Calendar, PeriodKind
+from apps.budgets.core.periods import PERIOD_KINDS, Calendar, Period, PeriodKind
 
 ZONES = sorted(available_timezones() - {"localtime", "Factory"})
 RECURRING: list[PeriodKind] = [kind for kind in PERIOD_KINDS if kind != "grant"]
+LONGER: list[PeriodKind] = ["week", "month", "quarter", "year"]
 moments = st.integers(157_766_400, 2_051_222_400).map(lambda s: datetime.fromtimestamp(s, UTC))
 
 
@@ -84,3 +85,47 @@ def test_a_grant_is_its_own_dates_and_nothing_else() -> None:
         Calendar("grant", ZoneInfo("UTC"), end, start)
     with pytest.raises(ValueError, match="no dates of its own"):
         Calendar("month", ZoneInfo("UTC"), start, end)
+
+
+@settings(max_examples=2, deadline=None)
+@given(year=st.integers(1976, 2035))
+def test_in_every_zone_all_periods_of_a_year_tile_it_days_about_each_change_of_clocks(
+    year: int,
+) -> None:
+    """Every IANA zone: each week, month, quarter and year ends where the next begins; so does each
+    day of the fortnights in which its clocks change."""
+    for name in ZONES:
+        zone = ZoneInfo(name)
+        for kind in LONGER:
+            calendar = Calendar(kind, zone)
+            period = calendar.starting(first_day_of(kind, year))
+            while period.first_day.year <= year:
+                following = calendar.after(period)
+                assert period.start <= period.end == following.start, (name, kind, period)
+                if kind == "week" and _clocks_change(period, zone):
+                    _check_days(period.first_day - timedelta(days=3), zone)
+                period = following
+
+
+def _clocks_change(week: Period, zone: ZoneInfo) -> bool:
+    start, end = (moment.astimezone(zone).utcoffset() for moment in (week.start, week.end))
+    return start != end
+
+
+def _check_days(first: date, zone: ZoneInfo) -> None:
+    calendar = Calendar("day", zone)
+    period = calendar.starting(first)
+    for _ in range(14):
+        following = calendar.after(period)
+        assert period.start <= period.end == following.start, (zone, period)
+        assert period.end - period.start <= timedelta(hours=48), (zone, period)
+        if period.start < period.end:
+            assert calendar.at(period.start) == period, (zone, period)
+            assert calendar.at(period.end - timedelta(microseconds=1)) == period, (zone, period)
+        period = following
+
+
+def first_day_of(kind: PeriodKind, year: int) -> date:
+    """Of the first period that is named after a day of the year."""
+    first = date(year, 1, 1)
+    return first + timedelta(days=-first.weekday() % 7) if kind == "week" else first

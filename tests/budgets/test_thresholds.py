@@ -1,5 +1,6 @@
 """Thresholds: told once when they are reached, whatever brings spend there, and none missed."""
 
+import random
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -347,3 +348,75 @@ def test_a_move_that_was_taken_back_before_anybody_looked_is_told(
     undo(key, move(key, scope({"department": "ops"}, department="eng")).id)
     assert look(tenant) == 1
     assert look(tenant) == 0
+
+
+LATE_DAYS = 9
+
+
+class Stands:
+    """What a day's budget of 100 USD for the department ops should have told: by hand."""
+
+    def __init__(self) -> None:
+        self.price = 10
+        self.events = {(day, code): 0 for day in (0, LATE_DAYS) for code in ("ops", "eng")}
+        self.peak = {0: 0, LATE_DAYS: 0}
+        self.told: set[tuple[int, int]] = set()
+
+    def note(self) -> None:
+        for day, peak in self.peak.items():
+            self.peak[day] = max(peak, self.spent(day))
+
+    def spent(self, day: int) -> int:
+        return self.events[day, "ops"] * self.price
+
+    def look(self) -> int:
+        """How many are news: reached since the last look, if only for a moment."""
+        reached = {(d, t) for d, peak in self.peak.items() for t in (50, 80, 100) if peak >= t}
+        news = len(reached - self.told)
+        self.told |= reached
+        self.peak = {day: self.spent(day) for day in self.peak}
+        return news
+
+    def move(self, source: str, target: str) -> None:
+        for day in self.peak:
+            self.events[day, target] += self.events[day, source]
+            self.events[day, source] = 0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_up_and_down_by_usage_late_usage_repricing_and_moves_each_is_told_once_and_none_missed(
+    tenant: TenantInfo, key: Key, spend: Any, rate: int, seed: int
+) -> None:
+    """Whatever comes in whatever order: events of today and of nine days ago, prices that rise and
+    fall, charges taken back out of the department and given again; looked at now and then."""
+    with tenant_scope(tenant.id):
+        for code in ("ops", "eng"):
+            create_department(code=code, name=code, now=datetime.now(UTC))
+    budget(tenant, scope={"department": "ops"}, period="day")
+    chance, stands = random.Random(seed), Stands()
+    for _ in range(14):
+        act = chance.choice(("today", "late", "reprice", "move", "look", "look"))
+        if act in ("today", "late"):
+            day, times = (0 if act == "today" else LATE_DAYS), chance.randint(1, 4)
+            at = datetime.now(UTC) - timedelta(days=day)
+            spend(times, department="ops", timestamp=at.isoformat())
+            stands.events[day, "ops"] += times
+        elif act == "reprice":
+            stands.price = chance.choice([n for n in (2, 5, 10, 20, 30) if n != stands.price])
+            rate = reprice(key, rate, str(stands.price))
+        elif act == "move":
+            source, target = chance.choice((("ops", "eng"), ("eng", "ops")))
+            if any(stands.events[day, source] for day in stands.peak):
+                move(key, scope({"department": source}, department=target))
+                stands.move(source, target)
+        else:
+            assert look(tenant) == stands.look()
+        stands.note()
+    assert look(tenant) == stands.look()
+    today = datetime.now(UTC).date()
+    with tenant_scope(tenant.id):
+        crossed = {
+            ((today - c.period_start.date()).days, int(c.threshold)) for c in Crossing.objects.all()
+        }
+    assert crossed == stands.told
+    assert len(told(tenant)) == len(stands.told)

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from apps.budgets.book import Choices
+from apps.budgets.book import Choices, forget_book
 from apps.budgets.projections import refresh_projections
 from apps.budgets.selectors import read_choices
 from apps.budgets.services import change_amount
@@ -531,6 +531,8 @@ def test_statements_do_not_grow_with_budgets(
         counts = []
         # What a process remembers for a second may be asked for again in any one of them.
         for _ in range(3):
+            # Budgets are read anew each time, whatever a slow machine still remembers of them.
+            forget_book(tenant.id)
             with CaptureQueriesContext(connection) as queries:
                 text(viewer.get("/budgets"))
             counts.append(len(queries))
