@@ -22,6 +22,7 @@ from apps.alerts.core.messages import Message, Sender
 from apps.alerts.core.retries import MAX_ATTEMPTS, SendResult, next_attempt_at
 from apps.alerts.core.schedule import HOUR, Cap, quiet_until, room_again_at
 from apps.alerts.models import Channel, Delivery, DeliveryAttempt
+from apps.tenants.exchange import read_money_words
 from apps.tenants.scoping import current_tenant_id, tenant_scope
 from apps.tenants.selectors import get_tenant
 
@@ -58,7 +59,7 @@ def claim_due(tenant_id: int, *, now: datetime, limit: int) -> list[Job]:
     nobody is put where it belongs on the way. No two workers get the same message."""
     with tenant_scope(tenant_id):
         tenant = get_tenant()
-        sender = Sender(tenant.name, settings.PUBLIC_URL)
+        sender = Sender(tenant.name, settings.PUBLIC_URL, read_money_words(now=now))
         _end_crashed(now)
         jobs: list[Job] = []
         for channel in _lock_channels_with_due(now):

@@ -5,12 +5,13 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
-from apps.alerts.core.messages import usd_words
 from apps.budgets.book import BudgetTerms
 from apps.budgets.core.pace import running_totals, runs_out
 from apps.budgets.core.periods import Period
 from apps.budgets.projections import ScopeFilters, read_projections
 from apps.pricing.core.money import plain_decimal
+from apps.tenants.core.money_words import MoneyWords
+from apps.tenants.exchange import read_money_words
 from apps.usage.selectors import Dimension, SpendQuery, read_spend
 
 SPENDERS: Final[tuple[tuple[Dimension, str], ...]] = (
@@ -42,25 +43,29 @@ class AlertWords:
 
 def alert_words(told: Told, *, now: datetime) -> AlertWords:
     """Subject and lines: how much of what, until when it lasts, and who spends most."""
-    amount = in_unit(told.amount, told.terms)
+    words = read_money_words(now=now)
+
+    def in_unit(value: Decimal) -> str:
+        return words.usd(value) if told.terms.unit == "usd" else _counted(value, told, words)
+
+    amount = in_unit(told.amount)
     percent = plain_decimal(told.percent)
     if told.basis == "actual":
         subject = f"{told.terms.name}: {percent}% of {amount} is spent"
-        lines = [f"{in_unit(told.spent, told.terms)} of {amount} {_of_period(told)}."]
+        lines = [f"{in_unit(told.spent)} of {amount} {_of_period(told)}."]
     else:
         subject = f"{told.terms.name}: on course for {percent}% of {amount}"
         lines = [
-            f"{in_unit(told.spent, told.terms)} is spent; {_of_period(told)} is projected to end at"
-            f" {in_unit(told.measured, told.terms)}, {amount} being allowed."
+            f"{in_unit(told.spent)} is spent; {_of_period(told)} is projected to end at"
+            f" {in_unit(told.measured)}, {amount} being allowed."
         ]
     lines += _lasts(told, now=now)
     lines += _spenders(told)
     return AlertWords(subject, lines)
 
 
-def in_unit(value: Decimal, terms: BudgetTerms) -> str:
-    """A figure with its unit."""
-    return f"{usd_words(value)} USD" if terms.unit == "usd" else f"{value:,f} {terms.unit}"
+def _counted(value: Decimal, told: Told, words: MoneyWords) -> str:
+    return f"{words.count(value)} {told.terms.unit}"
 
 
 def _of_period(told: Told) -> str:

@@ -307,7 +307,7 @@ def _fields(info: FindingInfo) -> dict[str, Any]:
             excess_usd=info.excess_usd,
             since=f"since {info.first_bad_at:%Y-%m-%d %H:%M} UTC",
             explanation=info.explanation,
-            usd=lambda value: f"{value:,.2f}",
+            money=lambda usd: f"{usd:,.2f} USD",
         ),
         "kind": info.kind,
         "series": _series_out(info.series),

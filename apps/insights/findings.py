@@ -28,6 +28,8 @@ from apps.insights.finding_models import AnomalySettings, Finding, NearMiss
 from apps.insights.finding_selectors import read_names
 from apps.insights.guard import restrict_runaway
 from apps.insights.known_hours import hour_of
+from apps.tenants.core.money_words import MoneyWords
+from apps.tenants.exchange import read_money_words
 from apps.tenants.selectors import TenantInfo
 from apps.usage.hourly import start_of_hour
 
@@ -286,12 +288,13 @@ def _tell(look: Looking, finding: Finding) -> None:
     if finding.snoozed_until is not None and finding.snoozed_until > look.now:
         return
     local = finding.first_bad_at.astimezone(look.tenant.zone)
+    words = read_money_words(now=look.now)
     title = finding_title(
         (finding.dimension, finding.key),
         excess_usd=finding.excess_usd,
         since=f"since {local:%H:%M}",
         explanation=finding.explanation,
-        usd=lambda value: f"{value:,.2f}",
+        money=lambda usd: words.amount(usd, finding.first_bad_at),
         names=read_names(),
     )
     is_loud = finding.at_stake_usd >= CRITICAL_TIMES * look.settings.min_usd
@@ -300,7 +303,7 @@ def _tell(look: Looking, finding: Finding) -> None:
         kind="anomaly",
         severity=Severity.CRITICAL if is_loud and finding.excess_usd > 0 else Severity.WARNING,
         subject=title,
-        body=_body(finding, title, f"{local:%Y-%m-%d %H:%M}", look.tenant.time_zone),
+        body=_body(finding, title, f"{local:%Y-%m-%d %H:%M} ({look.tenant.time_zone})", words),
         path=f"/anomalies/{finding.pk}",
         amount_usd=finding.at_stake_usd,
         now=look.now,
@@ -316,12 +319,15 @@ def _tell(look: Looking, finding: Finding) -> None:
     finding.save(update_fields=["alerted_at"])
 
 
-def _body(finding: Finding, title: str, since: str, zone: str) -> str:
+def _body(finding: Finding, title: str, since: str, words: MoneyWords) -> str:
+    def told(usd: Decimal) -> str:
+        return words.amount(usd, finding.first_bad_at)
+
     lines = [
         f"{title}.",
-        f"First bad hour: {since} ({zone}).",
-        f"Spent {finding.actual_usd:,.2f} USD, expected {finding.expected_usd:,.2f} USD.",
-        f"A day of this comes to {finding.at_stake_usd:,.2f} USD.",
+        f"First bad hour: {since}.",
+        f"Spent {told(finding.actual_usd)}, expected {told(finding.expected_usd)}.",
+        f"A day of this comes to {told(finding.at_stake_usd)}.",
     ]
     cache = cache_words(finding.explanation)
     return "\n".join([*lines, f"{cache[:1].upper()}{cache[1:]}."] if cache else lines)

@@ -100,7 +100,7 @@ def _title(finding: Finding) -> str:
         excess_usd=finding.excess_usd,
         since=f"since {finding.first_bad_at:%Y-%m-%d %H:%M} UTC",
         explanation=finding.explanation,
-        usd=lambda value: f"{value:,.2f}",
+        money=lambda usd: f"{usd:,.2f} USD",
     )
 
 

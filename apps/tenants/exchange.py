@@ -4,18 +4,22 @@ A rate of a closed month stays once it is there: what was reported by it would c
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
 from apps.tenants.core.exchange import MAX_AGE, MAX_RATE, USD, DayRate, Rates, rounded
+from apps.tenants.core.money_words import MoneyWords
 from apps.tenants.errors import InvalidTenantInputError
+from apps.tenants.locales import HOUSE, conventions_of
 from apps.tenants.models import ExchangeRate
 from apps.tenants.scoping import current_tenant_id
 from apps.tenants.selectors import TenantInfo, get_tenant
 from apps.tenants.services import record_audit
 
 MAX_LISTED: Final = 400
+# An alert is sent within days, or not at all.
+RECENT: Final = timedelta(days=30)
 
 
 def read_rates(currency: str, *, first: date, last: date) -> Rates:
@@ -24,6 +28,17 @@ def read_rates(currency: str, *, first: date, last: date) -> Rates:
         currency=currency, day__gte=first - MAX_AGE, day__lte=last
     ).values_list("day", "per_usd")
     return Rates(currency, [DayRate(*row) for row in rows])
+
+
+def read_money_words(*, now: datetime) -> MoneyWords:
+    """How messages to people of the tenant in scope tell amounts of its last RECENT days."""
+    tenant = get_tenant()
+    as_read = conventions_of(tenant.locale) or HOUSE
+    if tenant.currency == USD:
+        return MoneyWords(as_read)
+    today = tenant.local_date(now)
+    rates = read_rates(tenant.currency, first=today - RECENT, last=today)
+    return MoneyWords(as_read, rates, tenant.zone)
 
 
 def list_rates(currency: str, *, limit: int) -> list[DayRate]:

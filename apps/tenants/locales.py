@@ -37,6 +37,27 @@ class Conventions:
     currency_first: bool
     percent: str
 
+    def written(self, number: str, *, grouped: bool = True) -> str:
+        """Digits with a point, as a machine writes them, with these marks."""
+        whole, _, fraction = number.partition(".")
+        if grouped:
+            whole = self.group.join(_groups(whole, *self.groups))
+        return f"{whole}{self.decimal}{fraction}" if fraction else whole
+
+    def with_currency(self, amount: str, currency: str) -> str:
+        """An amount that was written out and its ISO currency, before or after it."""
+        return f"{currency}\u00a0{amount}" if self.currency_first else f"{amount} {currency}"
+
+
+def _groups(digits: str, first: int, beyond: int) -> list[str]:
+    """From the left: 12 | 34 | 567 where the first group before the point has three, others two."""
+    found = [digits[-first:]]
+    rest = digits[:-first]
+    while rest:
+        found.insert(0, rest[-beyond:])
+        rest = rest[:-beyond]
+    return found
+
 
 # Where nobody says anything, and for plain English of no country.
 HOUSE: Final = Conventions("", ".", ",", (3, 3), "dmy", currency_first=False, percent="%")

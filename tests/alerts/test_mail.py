@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from decimal import Decimal
 from email.message import EmailMessage
 from pathlib import Path
 from typing import cast
@@ -12,6 +13,8 @@ from pytest_django import Settings
 from apps.alerts.delivery import deliver_due
 from apps.alerts.models import Delivery
 from apps.alerts.services import ChannelSettings, Severity, add_channel
+from apps.tenants.exchange import set_rate
+from apps.tenants.organisation import change_tenant
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
 from tests.alerts.conftest import NOW
@@ -108,6 +111,30 @@ def test_server_that_is_down_gets_it_when_it_is_up(
     deliver_due(now=MUCH_LATER)
     assert states() == {"finding:1": "sent"}
     assert len(mail.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("locale", "rated", "told"),
+    [
+        ("de-DE", True, "At stake: 11,17 EUR (12,40 USD)"),
+        ("de-DE", False, "At stake: 12,40 USD"),
+        ("", True, "At stake: 11.17 EUR (12.40 USD)"),
+    ],
+)
+def test_amounts_are_in_the_currency_and_the_locale_of_the_organisation(
+    *, mail: MailServer, tell: Tell, tenant: TenantInfo, locale: str, rated: bool, told: str
+) -> None:
+    """At the rate of the day on which it was raised; what machines read stays as it is, in USD."""
+    with tenant_scope(tenant.id):
+        change_tenant(name="Acme", currency="EUR", country="", locale=locale, actor="olga", now=NOW)
+        if rated:
+            day = tenant.local_date(NOW)
+            set_rate(day=day, per_usd=Decimal("0.901"), actor="olga", now=NOW)
+            set_rate(day=day + timedelta(days=1), per_usd=Decimal(7), actor="olga", now=NOW)
+    tell()
+    deliver_due(now=NOW + timedelta(days=1))
+    (received,) = mail.mails
+    assert told in cast("EmailMessage", received).get_content()
 
 
 def test_without_a_mail_server_mails_are_written_to_files(

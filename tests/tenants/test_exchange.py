@@ -3,14 +3,17 @@
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.tenants.core.exchange import DayRate, Rates, read_rates_csv
+from apps.tenants.core.money_words import MoneyWords
 from apps.tenants.errors import InvalidTenantInputError
 from apps.tenants.exchange import import_rates, list_rates, read_rates, set_rate
+from apps.tenants.locales import conventions_of
 from apps.tenants.organisation import change_tenant
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo, list_audit_of
@@ -129,3 +132,17 @@ def test_what_was_reported_of_a_closed_month_stays(tenant: TenantInfo) -> None:
         assert import_rates(other, file_name="x", actor="olga", now=NOW) == (1, 1)
         found = read_rates("EUR", first=october, last=october)
         assert found.on(october) == Decimal("0.9")
+
+
+def test_messages_tell_amounts_as_the_organisation_writes_and_reports_them() -> None:
+    monday = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)
+    swiss = conventions_of("de-CH")
+    assert swiss is not None
+    words = MoneyWords(swiss, eur((FRIDAY, "0.9")), ZoneInfo("Europe/Zurich"))
+    assert words.amount(Decimal("-12345.675"), monday) == "EUR\xa0-11’111.11 (USD\xa0-12’345.68)"
+    assert words.amount(Decimal("0.00031"), monday) == "EUR\xa00.000279 (USD\xa00.00031)"
+    # A rate holds for a week, and a budget is what was set.
+    assert words.amount(Decimal(1), monday + timedelta(days=9)) == "USD\xa01.00"
+    assert words.usd(Decimal("1234.5")) == "USD\xa01’234.50"
+    assert MoneyWords().amount(Decimal("1234.5"), monday) == "1,234.50 USD"
+    assert MoneyWords().count(Decimal(1234567)) == "1,234,567"

@@ -5,16 +5,15 @@ The content of a message follows from rows that never change, so that every atte
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final, Literal
 
 from apps.alerts.core.facts import TEST_KIND, AlertFact, Severity, cut
+from apps.tenants.core.money_words import MoneyWords
 
 # As many as a list names; it says how many more there are.
 MAX_LISTED: Final = 20
-CENT: Final = Decimal("0.01")
 SEVERITY_WORDS: Final = {
     Severity.INFO: "",
     Severity.WARNING: "Warning: ",
@@ -25,10 +24,12 @@ ListForm = Literal["digest", "overflow"]
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who speaks. `base_url` is this installation's, without a slash at the end; may be empty."""
+    """Who speaks, and how amounts are told. `base_url` is this installation's, without a slash at
+    its end; may be empty."""
 
     tenant: str
     base_url: str
+    money: MoneyWords = field(default_factory=MoneyWords)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +57,11 @@ class Message:
         return json.dumps(self.payload, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def usd_words(amount_usd: Decimal) -> str:
-    """For people: to the cent, half to even, below a cent as it is. "1,234.50", "0.00031"."""
-    if abs(amount_usd) >= CENT or amount_usd == 0:
-        return f"{amount_usd.quantize(CENT, ROUND_HALF_EVEN):,f}"
-    return f"{amount_usd.normalize():f}"
-
-
 def alert_message(fact: AlertFact, sender: Sender) -> Message:
     """One alert."""
     lines = [fact.body, ""] if fact.body else []
     if fact.amount_usd is not None:
-        lines.append(f"At stake: {usd_words(fact.amount_usd)} USD")
+        lines.append(f"At stake: {sender.money.amount(fact.amount_usd, fact.raised_at)}")
     lines += [sender.base_url + fact.path, "", _signed(sender)]
     data = _as_json(fact, sender) | {"details": dict(fact.details)}
     payload = {"type": f"alert.{fact.kind}", "timestamp": _time(fact.raised_at), "data": data}
@@ -92,7 +86,9 @@ def list_message(
         "",
     ]
     for fact in named:
-        amount = "" if fact.amount_usd is None else f"{usd_words(fact.amount_usd)} USD: "
+        amount = ""
+        if fact.amount_usd is not None:
+            amount = f"{sender.money.amount(fact.amount_usd, fact.raised_at)}: "
         lines += [f"- {amount}{SEVERITY_WORDS[fact.severity]}{cut(fact.subject, 160)}"]
         lines += [f"  {sender.base_url}{fact.path}"]
     if count > len(named):

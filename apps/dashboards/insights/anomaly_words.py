@@ -94,12 +94,13 @@ class SensitivityRow:
 
 
 def title_of(info: FindingInfo, zone: ZoneInfo, now: datetime, names: Names) -> str:
+    day = info.first_bad_at.astimezone(zone).date()
     return finding_title(
         info.series,
         excess_usd=info.excess_usd,
         since=since_words(info.first_bad_at, zone, now),
         explanation=info.explanation,
-        usd=usd_short,
+        money=lambda usd: in_money(usd_short(shown().on(day, usd))),
         names=names,
     )
 

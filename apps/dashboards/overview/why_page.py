@@ -14,6 +14,7 @@ from apps.dashboards.page_state import Chip, filter_chips, period_chips, read_st
 from apps.dashboards.periods import read_period
 from apps.dashboards.reading import Names, read_before
 from apps.dashboards.reading import read_period as read_rows
+from apps.dashboards.views import own_currency_context
 from apps.usage.selectors import Dimension
 
 LINES: Final[tuple[Dimension, ...]] = ("model", "customer", "department")
@@ -61,6 +62,7 @@ def why(request: PageRequest) -> HttpResponse:
         ],
         "explorer_href": reverse("explorer") + replace(explorer, interval="none").query(),
     }
+    context |= own_currency_context(request, period, state.spend_filters)
     return render(request, "dashboards/why.html", context)
 
 

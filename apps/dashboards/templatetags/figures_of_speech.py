@@ -45,21 +45,7 @@ def _fixed(value: Decimal, places: int) -> str:
 
 def localised(text: str, *, grouped: bool = True) -> str:
     """Digits with a point, as a machine writes them, with the marks of whoever reads."""
-    as_read = conventions()
-    whole, _, fraction = text.partition(".")
-    if grouped:
-        whole = as_read.group.join(_groups(whole, *as_read.groups))
-    return f"{whole}{as_read.decimal}{fraction}" if fraction else whole
-
-
-def _groups(digits: str, first: int, beyond: int) -> list[str]:
-    """From the left: 12 | 34 | 567 where the first group before the point has three, others two."""
-    found = [digits[-first:]]
-    rest = digits[:-first]
-    while rest:
-        found.insert(0, rest[-beyond:])
-        rest = rest[:-beyond]
-    return found
+    return conventions().written(text, grouped=grouped)
 
 
 def fixed(value: Number, places: int) -> str:
@@ -71,7 +57,7 @@ def in_currency(amount: str, currency: str) -> str:
     """An amount that was written out, as text or HTML, and its ISO currency before or after it."""
     if amount == NOTHING:
         return amount
-    text = f"{currency}\u00a0{amount}" if conventions().currency_first else f"{amount} {currency}"
+    text = conventions().with_currency(amount, currency)
     return SafeString(text) if isinstance(amount, SafeString) else text
 
 

@@ -56,15 +56,16 @@ def finding_title(
     excess_usd: Decimal,
     since: str,
     explanation: Mapping[str, Any],
-    usd: Callable[[Decimal], str],
+    money: Callable[[Decimal], str],
     names: Names = NO_NAMES,
 ) -> str:
-    """Such as "support-bot spent 412 USD more than expected since 14:00; 87% of it is ..."."""
+    """Such as "support-bot spent 412 USD more than expected since 14:00; 87% of it is ...". `money`
+    writes an amount of USD with its currency."""
     more = "more" if excess_usd >= 0 else "less"
     # "... requests cost" reads better than that they spent.
     verb = "cost" if series[0] == "model_task" else "spent"
     subject = series_words(series, names)
-    told = f"{subject} {verb} {usd(abs(excess_usd))} USD {more} than expected {since}"
+    told = f"{subject} {verb} {money(abs(excess_usd))} {more} than expected {since}"
     story = story_words(explanation.get("story", []), series, names)
     story_usd = Decimal(explanation.get("story_usd", "0"))
     if story and excess_usd:
