@@ -29,9 +29,12 @@ def main(names: list[str]) -> int:
         print(f"no entry {', '.join(unknown)}; there are {known}", file=sys.stderr)
         return 2
     results: list[Result] = []
-    for name in names or ENTRIES:
-        results += importlib.import_module(f"bench.{name}").run()
-    print("\n".join(table(results)))
+    try:
+        for name in names or ENTRIES:
+            results.extend(importlib.import_module(f"bench.{name}").run())
+    finally:
+        # What a failure leaves may have taken half an hour.
+        print("\n".join(table(results)), flush=True)
     return 0 if all(result.is_met for result in results) else 1
 
 

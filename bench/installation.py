@@ -88,8 +88,31 @@ def cpu_seconds(here: Installation) -> float:
     for process in [*found, *database_processes()]:
         with suppress(psutil.Error):
             times = process.cpu_times()
-            total_s += times.user + times.system
+            # Theirs, and that of helpers of a query that have ended.
+            total_s += sum(times[:4])
     return total_s
+
+
+class BusyMeter:
+    """How much of the machine others take, from its making on."""
+
+    def __init__(self, here: Installation) -> None:
+        self.here = here
+        self.before = self._seconds()
+
+    def _seconds(self) -> tuple[float, float, float]:
+        """All of the machine's so far; the busy ones; ours."""
+        all_cpus, own = psutil.cpu_times(), psutil.Process().cpu_times()
+        idle_s = all_cpus.idle + getattr(all_cpus, "iowait", 0.0)
+        # The kernel counts what guests use twice.
+        total_s = sum(all_cpus) - getattr(all_cpus, "guest", 0) - getattr(all_cpus, "guest_nice", 0)
+        return total_s, total_s - idle_s, cpu_seconds(self.here) + own.user + own.system
+
+    def others_percent(self) -> float:
+        total_s, busy_s, ours_s = (
+            now - then for now, then in zip(self._seconds(), self.before, strict=True)
+        )
+        return max(0.0, 100 * (busy_s - ours_s) / total_s) if total_s else 0.0
 
 
 @contextmanager

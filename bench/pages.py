@@ -1,9 +1,12 @@
 """Whether pages slow down as the ledger grows, and how soon they show: `make bench ARGS=pages`.
 
-The demo's company, its usage repeated over a year (costboard/demo/large.py): every page's server
-time with a million events, then with ten, in one run; then weight and largest-contentful-paint in
-Chromium with a CPU four times as slow. BENCH_PAGES_FEW and BENCH_PAGES_MANY make it smaller; some
-8 GB of disk and half an hour at full size. Reconcile proves what was loaded.
+The demo's company, its usage repeated over a year (costboard/demo/large.py): the server time of
+every page of the URL list with a million events, then with ten, in one run; then each in Chromium
+(bench/page_paints.py). BENCH_PAGES_FEW and BENCH_PAGES_MANY make it smaller; some 8 GB of disk and
+half an hour at full size. Reconcile proves what was loaded.
+
+Other work on the machine makes the clock's times longer than they are: the CPU time of the web
+worker and PostgreSQL stands beside them, and how much of the machine others took.
 """
 
 import http.client
@@ -11,75 +14,84 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import quantiles
 from typing import Any, Final
 
 from bench import installation
-from bench.results import Result
+from bench.page_paints import painted
+from bench.results import Result, tell
 
 GOAL_MS: Final = 150.0
 GOAL_RATIO: Final = 1.3
-GOAL_WEIGHT_KB: Final = 200.0
-GOAL_PAINT_S: Final = 1.5
-SLOWER: Final = 4
 FEW: Final = int(os.environ.get("BENCH_PAGES_FEW", "1000000"))
 MANY: Final = int(os.environ.get("BENCH_PAGES_MANY", "10000000"))
 # Written by ingest itself, in 35 days; the rest is repeated from it: few events, too, are of twelve
 # months, so that nothing but their number differs.
 SEEDED: Final = FEW // 13
 TURNS: Final = int(os.environ.get("BENCH_PAGES_TURNS", "20"))
-PAGES: Final = {
-    "overview": "/",
-    "overview, 90 days": "/?period=90d",
-    "explorer": "/explorer",
-    "explorer, customers, 90 days": "/explorer?period=90d&group_by=customer",
-    "explorer, customers by task": "/explorer?group_by=customer,task",
-    "why": "/why",
-    "why, by customer": "/why?by=customer",
-    "customers": "/customers",
-    "customers, 90 days": "/customers?period=90d",
-    "a customer": "/customers/{customer}",
-    "departments": "/departments",
-    "models": "/models",
-    "models, 90 days": "/models?period=90d",
-    "a model": "/models/one?model=claude-sonnet-4-6",
-    "charges": "/charges",
-    "a charge": "/charges/{charge}",
-    "forecasts": "/forecasts",
-    "opportunities": "/opportunities",
-    "what-if": "/what-if",
-    "routing": "/routing",
-    "routing, a week": "/routing?window=week",
-    "routing, 30 days": "/routing?window=month",
-    "routing: policy": "/routing/policy",
-    "routing: decisions": "/routing/decisions",
-    "routing: values": "/routing/values",
-    "budgets": "/budgets",
-    "a budget": "/budgets/{budget}",
-    "department budgets": "/budgets/departments",
-    "statements": "/budgets/statements",
-    "anomalies": "/anomalies",
-    "reports": "/reports",
-    "pricing": "/pricing",
-    "agreements": "/pricing/agreements",
-    "catalogue": "/pricing/catalogue",
-    "repricing": "/repricing",
-    "attribution": "/attribution",
-    "hardware": "/hardware",
-    "local against cloud": "/hardware/comparison",
-    "keys": "/keys",
-    "alerts": "/alerts",
-    "alert log": "/alerts/log",
-    "import": "/import",
-    "organisation": "/organisation",
-    "organisation: customers": "/organisation/customers",
-    "exchange rates": "/organisation/rates",
-    "people": "/people",
-    "audit log": "/audit",
-    "account": "/account",
-}
+# A page over a limit is asked as often again; all its answers count.
+MOST_ROUNDS: Final = 2
+# What takes very long is not asked much longer.
+PATIENCE_S: Final = 10.0
+FEWEST_TURNS: Final = 3
+MODELS: Final = ("claude-sonnet-4-6", "llama-3-70b")
+# Beside the addresses that every page has: long periods, much to tell apart, searches.
+MORE_ADDRESSES: Final = (
+    "/?period=90d",
+    "/explorer?period=90d&group_by=customer",
+    "/explorer?period=90d&group_by=customer,task&top=250",
+    "/explorer?period=90d&group_by=customer,model&top=250",
+    "/explorer?period=90d&group_by=project,customer&measure=requests&top=250",
+    "/explorer?group_by=customer,task",
+    "/explorer?group_by=customer,status&interval=hour",
+    "/why?by=customer",
+    "/customers?period=90d",
+    "/departments?period=90d",
+    "/models?period=90d",
+    "/models/one?model=claude-sonnet-4-6&period=90d",
+    "/charges?span=year",
+    "/charges?span=year&price=unpriced",
+    "/charges?span=year&status=rate_limited",
+    "/charges?span=year&model=llama-3-70b",
+    "/charges?span=year&customer={customer}",
+    "/charges?span=year&customer={customer}&model=claude-sonnet-4-6&status=timeout",
+    "/charges?span=year&where=task:nothing-of-that-name",
+    "/routing?window=week",
+    "/routing?window=month",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A web server with a company on it, and where its pages are; `cookie` signs an admin in."""
+
+    here: installation.Installation
+    tenant_id: int
+    cookie: str
+    pages: list[str]
+    signed_out: frozenset[str]
+
+    def cookie_for(self, page: str) -> str:
+        return "" if page in self.signed_out else self.cookie
+
+
+@dataclass(slots=True)
+class Timing:
+    """Answers of one page: the clock's time of each, the server's CPU time of all."""
+
+    taken_ms: list[float] = field(default_factory=list)
+    cpu_ms: float = 0.0
+
+    @property
+    def p95_ms(self) -> float:
+        return quantiles(self.taken_ms, n=20, method="inclusive")[18]
+
+    @property
+    def mean_cpu_ms(self) -> float:
+        return self.cpu_ms / len(self.taken_ms)
 
 
 def run() -> Iterator[Result]:
@@ -89,39 +101,45 @@ def run() -> Iterator[Result]:
     # As production serves them: hashed, compressed, cached for good.
     collect_changed_files()
     with installation.running() as here:
-        state, cookie = _seed()
-        pages = _addresses(state.tenant_id)
-        _fill(state.tenant_id, FEW)
-        few = {name: _times_ms(here.port, path, cookie) for name, path in pages.items()}
+        tell("making a company")
+        tenant_id, client = _seed()
+        yield from _filled(tenant_id, FEW)
+        site = _site(here, tenant_id, client)
+        few, others = _timed(site, {})
+        yield Result("of the machine taken by others, timing few", others, "%")
         if MANY > FEW:
-            _fill(state.tenant_id, MANY)
-        many = {name: _times_ms(here.port, path, cookie) for name, path in pages.items()}
-        found = reconcile_usage(state.tenant_id, now=datetime.now(UTC))
+            yield from _filled(tenant_id, MANY)
+        many, others = _timed(site, few)
+        yield Result("of the machine taken by others, timing many", others, "%")
+        tell("reconciling")
+        found = reconcile_usage(tenant_id, now=datetime.now(UTC))
         yield Result("ledger rows", found.ledger_rows, "rows")
         yield Result("  buckets that differ from them", len(found.drifts), "", 0, at_most=True)
         yield from _compared(few, many)
-        yield from _painted(here.port, pages, cookie)
+        base = f"http://127.0.0.1:{here.port}"
+        yield from painted(base, {page: site.cookie_for(page) for page in site.pages})
 
 
-def _compared(
-    few: Mapping[str, tuple[float, float]], many: Mapping[str, tuple[float, float]]
-) -> Iterator[Result]:
-    for name, (p50_ms, p95_ms) in many.items():
-        yield Result(f"{name}, p50", p50_ms, "ms")
-        yield Result(f"{name}, p95", p95_ms, "ms", GOAL_MS, at_most=True)
-        ratio = p50_ms / few[name][0]
+def _compared(few: Mapping[str, Timing], many: Mapping[str, Timing]) -> Iterator[Result]:
+    for page, timing in many.items():
+        before = few[page]
+        yield Result(f"{page}, p95", timing.p95_ms, "ms", GOAL_MS, at_most=True)
+        ratio = timing.p95_ms / before.p95_ms
         yield Result("  of that with fewer events", ratio, "times", GOAL_RATIO, "", True, 2)
+        yield Result("  CPU time, mean", timing.mean_cpu_ms, "ms")
+        yield Result("  of that", timing.mean_cpu_ms / before.mean_cpu_ms, "times", digits=2)
+    yield Result("pages and questions timed", len(many), "")
+    slowest = max(many, key=lambda page: many[page].p95_ms)
+    yield Result(f"slowest: {slowest}", many[slowest].p95_ms, "ms", GOAL_MS, at_most=True)
 
 
-def _seed() -> tuple[Any, str]:
-    """The demo's company with a month of usage; a session's cookie of its admin."""
+def _seed() -> tuple[int, Any]:
+    """The demo's company with a month of usage, furnished; a client signed in as its admin."""
     from django.conf import settings
     from django.test import Client
 
-    from apps.tenants.scoping import tenant_scope
-    from costboard.demo.budgets import ensure_budgets
     from costboard.demo.history import load_history
-    from costboard.demo.seed import ACTOR, DEMO_PASSWORD, LOGINS, seed_tenants
+    from costboard.demo.seed import DEMO_PASSWORD, LOGINS, seed_tenants
     from costboard.demo.state import History, save_state
     from costboard.demo.traffic import DEFAULT_SEED
 
@@ -131,11 +149,43 @@ def _seed() -> tuple[Any, str]:
     save_state(folder, state)
     load_history(folder, state, until=now, revive=lambda: None)
     _fold(state.tenant_id)
-    with tenant_scope(state.tenant_id):
-        ensure_budgets(ACTOR, now)
-    client = Client()
+    client = Client(SERVER_NAME="127.0.0.1")
     client.login(username=LOGINS[1][0], password=DEMO_PASSWORD)
-    return state, client.cookies[settings.SESSION_COOKIE_NAME].value
+    _furnish(state.tenant_id, client, now)
+    return state.tenant_id, client
+
+
+def _furnish(tenant_id: int, client: Any, now: datetime) -> None:
+    """One at least of each thing that has a page of its own."""
+    from django.core.files.uploadedfile import SimpleUploadedFile
+
+    from apps.dashboards.reports.schedules import add_schedule
+    from apps.dashboards.reports.times import Rhythm
+    from apps.insights.ticks import tick_tenant
+    from apps.routing.decision_log import log_decision, store_decisions
+    from apps.routing.planning import plan_policy
+    from apps.tenants.scoping import tenant_scope
+    from costboard.demo.budgets import ensure_budgets
+    from costboard.demo.routing import ensure_routing
+    from costboard.demo.seed import ACTOR
+    from costboard.demo.telling import ensure_channel
+    from tests.dashboards.rows import decision_record
+
+    user_id = int(client.session["_auth_user_id"])
+    with tenant_scope(tenant_id):
+        ensure_channel(ACTOR, now)
+        ensure_budgets(ACTOR, now)
+        ensure_routing(ACTOR, now)
+        add_schedule(
+            Rhythm("monthly", 31, 8), member_ids=[user_id], channel_ids=[], actor=ACTOR, now=now
+        )
+    plan_policy(tenant_id, now=now, reasons=["the bench asked"])
+    log_decision(decision_record(tenant_id, "openai/gpt-5-mini", None))
+    while store_decisions():
+        pass
+    while tick_tenant(tenant_id, now=now).hours:
+        pass
+    client.post("/import/upload", {"file": SimpleUploadedFile("usage.csv", b"id,model\n1,x\n")})
 
 
 def _fold(tenant_id: int) -> None:
@@ -145,20 +195,41 @@ def _fold(tenant_id: int) -> None:
         pass
 
 
-def _addresses(tenant_id: int) -> dict[str, str]:
-    from apps.budgets.status import read_statuses
+def _site(here: installation.Installation, tenant_id: int, client: Any) -> Site:
+    from django.conf import settings
+
     from apps.tenants.scoping import tenant_scope
     from apps.tenants.selectors import list_customers
-    from apps.usage.charges import ChargeQuery, list_charges
+    from costboard.demo.seed import LOGINS
+    from tests.dashboards.page_list import SIGNED_OUT, page_addresses
 
     with tenant_scope(tenant_id):
-        now = datetime.now(UTC)
-        ids = {
-            "customer": list_customers()[0].id,
-            "budget": read_statuses(now=now)[0].terms.id,
-            "charge": list_charges(ChargeQuery(start=now - timedelta(days=30), end=now))[0].id,
-        }
-    return {name: path.format(**ids) for name, path in PAGES.items()}
+        customer = list_customers()[0].external_id
+    named = dict(page_addresses(tenant_id, client, LOGINS[1][0], models=MODELS))
+    signed_out = frozenset(page for name in SIGNED_OUT for page in named[name])
+    known = [page for pages in named.values() for page in pages]
+    more = [page.format(customer=customer) for page in MORE_ADDRESSES]
+    cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
+    site = Site(here, tenant_id, cookie, list(dict.fromkeys([*known, *more])), signed_out)
+    # Some only move on: a company that is set up is not set up again.
+    pages = [page for page in site.pages if not 300 <= _status(site, page) < 400]
+    return Site(here, tenant_id, cookie, pages, signed_out)
+
+
+def _status(site: Site, page: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", site.here.port, timeout=60)
+    status = _ask(connection, page, site.cookie_for(page))
+    connection.close()
+    if status >= 400:
+        raise SystemExit(f"{page} answers {status}")
+    return status
+
+
+def _filled(tenant_id: int, events: int) -> Iterator[Result]:
+    tell(f"loading up to {events:,} events")
+    started = time.perf_counter()
+    _fill(tenant_id, events)
+    yield Result(f"loaded up to {events:,} events in", time.perf_counter() - started, "s")
 
 
 def _fill(tenant_id: int, events: int) -> None:
@@ -176,85 +247,51 @@ def _fill(tenant_id: int, events: int) -> None:
         cursor.execute("ANALYZE")
 
 
-def _times_ms(port: int, path: str, cookie: str) -> tuple[float, float]:
-    """p50 and p95 of a page asked for again and again, one at a time, after two to warm up."""
-    from django.conf import settings
+def _timed(site: Site, few: Mapping[str, Timing]) -> tuple[dict[str, Timing], float]:
+    """Every page's answers, and how many percent of the machine others took meanwhile."""
+    busy = installation.BusyMeter(site.here)
+    timings: dict[str, Timing] = {}
+    tell(f"timing {len(site.pages)} pages")
+    for page in site.pages:
+        timings[page] = Timing()
+        for _ in range(MOST_ROUNDS):
+            _ask_again_and_again(site, page, timings[page])
+            timing = timings[page]
+            is_hopeless = sum(timing.taken_ms) > PATIENCE_S * 1000
+            if is_hopeless or not _is_over(timing, few.get(page)):
+                break
+    return timings, busy.others_percent()
 
-    headers = {"Cookie": f"{settings.SESSION_COOKIE_NAME}={cookie}"}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    taken = []
-    for _ in range(TURNS + 2):
+
+def _is_over(timing: Timing, before: Timing | None) -> bool:
+    is_grown = before is not None and timing.p95_ms > GOAL_RATIO * before.p95_ms
+    return is_grown or timing.p95_ms > GOAL_MS
+
+
+def _ask_again_and_again(site: Site, page: str, timing: Timing) -> None:
+    """One at a time, after one to warm up."""
+    cookie = site.cookie_for(page)
+    connection = http.client.HTTPConnection("127.0.0.1", site.here.port, timeout=60)
+    _ask(connection, page, cookie)
+    cpu_before_s = installation.cpu_seconds(site.here)
+    deadline = time.monotonic() + PATIENCE_S
+    for turn in range(TURNS):
+        if turn >= FEWEST_TURNS and time.monotonic() > deadline:
+            break
         started = time.perf_counter()
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        answer.read()
-        taken.append((time.perf_counter() - started) * 1000)
-        if answer.status != 200:
-            raise SystemExit(f"{path} answers {answer.status}")
+        status = _ask(connection, page, cookie)
+        timing.taken_ms.append((time.perf_counter() - started) * 1000)
+        if status != 200:
+            raise SystemExit(f"{page} answers {status}")
+    timing.cpu_ms += (installation.cpu_seconds(site.here) - cpu_before_s) * 1000
     connection.close()
-    cuts = quantiles(taken[2:], n=20, method="inclusive")
-    return cuts[9], cuts[18]
 
 
-PAINTED: Final = """() => new Promise((resolve) => {
-    let last = 0;
-    new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) last = entry.startTime;
-    }).observe({ type: "largest-contentful-paint", buffered: true });
-    let shift = 0;
-    new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) if (!entry.hadRecentInput) shift += entry.value;
-    }).observe({ type: "layout-shift", buffered: true });
-    setTimeout(() => resolve([last, shift]), 1500);
-})"""
-
-
-def _painted(port: int, pages: Mapping[str, str], cookie: str) -> Iterator[Result]:
-    """Weight beside Plotly's file, and when the largest thing stands, CPU slowed, Plotly cached."""
+def _ask(connection: http.client.HTTPConnection, page: str, cookie: str) -> int:
     from django.conf import settings
-    from playwright.sync_api import sync_playwright
 
-    base = f"http://127.0.0.1:{port}"
-    worst_kb, worst_s, worst_shift, uncached = ("", 0.0), ("", 0.0), ("", 0.0), 0
-    with sync_playwright() as playwright:
-        found = shutil.which("chromium") or shutil.which("chromium-browser")
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
-        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": base}])
-        page = context.new_page()
-        session = context.new_cdp_session(page)
-        session.send("Network.enable")
-        urls: dict[str, str] = {}
-        sizes: dict[str, float] = {}
-        session.on(
-            "Network.requestWillBeSent",
-            lambda e: urls.update({e["requestId"]: e["request"]["url"]}),
-        )
-        session.on(
-            "Network.loadingFinished",
-            lambda e: sizes.update({e["requestId"]: e["encodedDataLength"]}),
-        )
-        session.send("Network.setCacheDisabled", {"cacheDisabled": True})
-        for name, path in pages.items():
-            urls.clear()
-            sizes.clear()
-            page.goto(base + path, wait_until="load")
-            page.wait_for_timeout(300)
-            weight = sum(n for key, n in sizes.items() if "plotly" not in urls.get(key, ""))
-            worst_kb = max(worst_kb, (name, weight / 1000), key=lambda one: one[1])
-        session.send("Network.setCacheDisabled", {"cacheDisabled": False})
-        page.goto(base, wait_until="load")
-        session.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
-        for name, path in pages.items():
-            urls.clear()
-            sizes.clear()
-            page.goto(base + path, wait_until="load")
-            paint_ms, shift = page.evaluate(PAINTED)
-            uncached += any(n > 1000 for key, n in sizes.items() if "plotly" in urls.get(key, ""))
-            worst_s = max(worst_s, (name, paint_ms / 1000), key=lambda one: one[1])
-            worst_shift = max(worst_shift, (name, shift), key=lambda one: one[1])
-        browser.close()
-    yield Result(f"heaviest page: {worst_kb[0]}", worst_kb[1], "kB", GOAL_WEIGHT_KB, "", True, 1)
-    yield Result(f"slowest paint: {worst_s[0]}", worst_s[1], "s", GOAL_PAINT_S, "", True, 2)
-    yield Result(f"largest layout shift: {worst_shift[0]}", worst_shift[1], "", 0.1, "", True, 3)
-    yield Result("pages that fetch Plotly again", uncached, "", 0, at_most=True)
+    headers = {"Cookie": f"{settings.SESSION_COOKIE_NAME}={cookie}"} if cookie else {}
+    connection.request("GET", page, headers=headers)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status

@@ -1,5 +1,6 @@
 """What an entry yields, and how all are shown."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ class Result:
         if self.goal is None:
             return True
         return self.value <= self.goal if self.at_most else self.value >= self.goal
+
+
+def tell(what: str) -> None:
+    """Say what a long entry is at, and since when; the table comes at the end."""
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 def best_per_second(work: Callable[[], int], repeats: int = REPEATS) -> float:

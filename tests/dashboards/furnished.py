@@ -1,8 +1,7 @@
-"""A tenant in which every page has something to show, and the address of every page."""
+"""A tenant in which every page has something to show."""
 
 import json
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,26 +10,15 @@ from typing import Final
 from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
-from django.urls import URLPattern
 
-from apps.alerts.selectors import list_channels
 from apps.alerts.services import ChannelSettings, add_channel
-from apps.budgets.status import read_statuses
-from apps.dashboards.reports.schedules import add_schedule, list_schedules
+from apps.dashboards.reports.schedules import add_schedule
 from apps.dashboards.reports.times import Rhythm
-from apps.dashboards.urls import urlpatterns
-from apps.insights.finding_selectors import list_findings
 from apps.routing.decision_log import log_decision, store_decisions
-from apps.routing.opportunities import last_days
 from apps.routing.planning import plan_policy
-from apps.routing.selectors import list_decisions
 from apps.routing.services import add_override, set_value_model
-from apps.routing.simulations import ask_simulation, run_simulation
 from apps.tenants.contracts import set_contract
-from apps.tenants.password_reset import make_reset_code
-from apps.tenants.people import invite
 from apps.tenants.scoping import tenant_scope
-from apps.tenants.selectors import list_customers
 from apps.tenants.services import (
     add_member,
     create_customer,
@@ -38,9 +26,9 @@ from apps.tenants.services import (
     create_tenant,
     create_user,
 )
-from apps.usage.imports import list_imports
 from tests.budgets.asks import make_budget
 from tests.conftest import Key, make_key, native_event, roll_up
+from tests.dashboards.page_list import page_addresses
 from tests.dashboards.rows import decision_record
 from tests.insights.spend_history import HOUR, runaway_hour, spend, this_hour, usual_hours, watch
 from tests.pricing.hardware.machine_room import add_machine_room
@@ -48,17 +36,6 @@ from tests.pricing.hardware.machine_room import add_machine_room
 MINI: Final = "openai/gpt-4o-mini"
 DEAR: Final = "openai/gpt-4o"
 PASSWORD: Final = "correct horse battery"
-# Answers to a GET that are no pages: a file, parts of a page, and what only moves on.
-NO_PAGES: Final = {
-    "explorer-export",
-    "explorer-values",
-    "first-arrival",
-    "import-rejects",
-    "logout",
-    "preview-rule",
-    "pricing-backend",
-    "switch-tenant",
-}
 
 
 @dataclass(frozen=True)
@@ -110,7 +87,9 @@ def furnish() -> Furnished:
     _decide(tenant_id, now)
     client.post("/import/upload", {"file": SimpleUploadedFile("usage.csv", b"id,model\n1,x\n")})
     cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
-    return Furnished(tenant_id, key, email, cookie, dict(_addresses(tenant_id, client, email)))
+    models = ("gpt-4o-mini", "llama-3-70b")
+    addresses = dict(page_addresses(tenant_id, client, email, models=models))
+    return Furnished(tenant_id, key, email, cookie, addresses)
 
 
 def _use(key: Key, client: Client, now: datetime) -> None:
@@ -154,76 +133,3 @@ def _decide(tenant_id: int, now: datetime) -> None:
         log_decision(decision_record(tenant_id, backend, MINI))
     while store_decisions():
         pass
-
-
-def _addresses(tenant_id: int, client: Client, email: str) -> Iterator[tuple[str, list[str]]]:
-    """By name: where each page is. Every address that the URL list has and a GET may ask for."""
-    known = _detail_addresses(tenant_id, client, email)
-    for pattern in _patterns():
-        name = str(pattern.name)
-        if name in NO_PAGES:
-            continue
-        if name in known:
-            yield name, known[name]
-            continue
-        route = f"/{pattern.pattern}"
-        assert "<" not in route, f"say in {__name__} where a page of {name} ({route}) is"
-        if client.get(route).status_code != 405:
-            yield name, [route]
-
-
-def _patterns() -> Iterator[URLPattern]:
-    for pattern in urlpatterns:
-        assert isinstance(pattern, URLPattern)
-        yield pattern
-
-
-def _detail_addresses(tenant_id: int, client: Client, email: str) -> dict[str, list[str]]:
-    with tenant_scope(tenant_id):
-        now = datetime.now(UTC)
-        budgets = [status.terms.id for status in read_statuses(now=now)]
-        findings = [finding.id for finding in list_findings(now=now, state="open")]
-        channel = list_channels(now=now)[0].id
-        customers = list_customers()
-        opened = list_imports()[0].id
-        start, end = last_days(now, 7)
-        replay = ask_simulation(
-            {"policy": "cheapest"}, start=start, end=end, name="cheapest", actor=email, now=now
-        )
-    run_simulation(tenant_id, replay, now=now)
-    with tenant_scope(tenant_id):
-        decided = list_decisions(start=now - timedelta(days=1), end=now + timedelta(days=1))
-        report = list_schedules(now=now)[0].id
-        reset_code = make_reset_code(email) or ("", "")
-        token = invite(email="new@example.org", role="viewer", actor=email, now=now)
-    charges = client.get("/charges").content.decode()
-    charge = charges.split('href="/charges/')[1].split('"')[0].split("?")[0]
-    assert findings
-    return {
-        "charge": [f"/charges/{charge}"],
-        "budget": [f"/budgets/{budgets[0]}"],
-        "anomaly": [f"/anomalies/{findings[0]}"],
-        "channel": [f"/alerts/channels/{channel}"],
-        "new-channel": ["/alerts/new/email", "/alerts/new/webhook"],
-        "customer": [f"/customers/{one.id}" for one in customers[:2]],
-        "statement": [f"/budgets/statements/customer/{customers[0].id}?month={now:%Y-%m}"],
-        "import": ["/import", f"/import?open={opened}"],
-        "what-if-one": [f"/what-if/{replay}"],
-        "reset-password": [f"/reset/{reset_code[1]}"],
-        "invitation": [f"/invitations/{token}"],
-        "decision": [f"/routing/decisions/{decided[0].decision_id}"],
-        "explorer": ["/explorer", "/explorer?by=model,customer&period=30d"],
-        "model": ["/models/one?model=gpt-4o-mini", "/models/one?model=llama-3-70b"],
-        "models": ["/models", "/models?period=7d&customer=c-free"],
-        "reports": ["/reports", f"/reports?change={report}"],
-        "report-preview": [f"/reports/preview?frequency={f}" for f in ("weekly", "monthly")],
-    } | {name: [] for name in _ACTIONS_WITH_NUMBERS}
-
-
-# Actions whose address has a number: POST alone, so no pages.
-_ACTIONS_WITH_NUMBERS: Final = (
-    "decide-opportunity",
-    "answer-anomaly",
-    "change-budget",
-    "top-up-budget",
-)

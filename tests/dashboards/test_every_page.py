@@ -16,6 +16,7 @@ from django.conf import settings
 from playwright.sync_api import Browser, Page
 
 from tests.dashboards.furnished import Furnished, furnish
+from tests.dashboards.page_list import SIGNED_OUT
 from tests.web import WebServer
 
 pytestmark = pytest.mark.browser
@@ -30,7 +31,6 @@ GRAVE: Final = ("serious", "critical")
 # Figures are there, or there are none to draw.
 DRAWN: Final = """() => [...document.querySelectorAll("[data-figure]")]
     .every((figure) => figure.querySelector("svg.main-svg") || !figure.clientWidth)"""
-SIGNED_OUT: Final = {"login", "invitation", "forgot-password", "reset-password"}
 
 
 @pytest.fixture(scope="module")
