@@ -18,6 +18,7 @@ from apps.pricing.core.allocation import (
     UnitCosts,
     load_share,
     unit_costs,
+    used_part_usd,
 )
 from apps.pricing.core.breakeven import LocalMonth, plan_month
 from apps.pricing.core.depreciation import Asset, Method
@@ -172,9 +173,21 @@ def describe_hour(
 ) -> HourDescription:
     """The backend's part of the pool's hour. LookupError where no electricity price is known.
 
+    The hour lies within one local day.
+    """
+    cost, _ = cost_hour(pool, deployment, hour, activity)
+    costs = unit_costs(cost.total_usd, hour, activity.tokens, deployment.throughput)
+    return HourDescription(hour, activity.tokens, cost, costs)
+
+
+def cost_hour(
+    pool: PoolInfo, deployment: DeploymentInfo, hour: Interval, activity: HourActivity
+) -> tuple[HourCost, Decimal]:
+    """An hour's cost by line, and what was used of it: as `describe_hour`, without prices.
+
     A pool is divided by `pool_share`, each part as busy as its own backend: power is a straight
     line from idle to load, so the parts add up to the pool, and no backend pays for another's
-    load. The hour lies within one local day.
+    load.
     """
     share = load_share(activity.tokens, deployment.throughput, hour)
     day = hour.starts_at.astimezone(pool.tenant_zone).date()
@@ -189,8 +202,7 @@ def describe_hour(
         ),
     )
     cost = _part(whole, deployment.pool_share)
-    costs = unit_costs(cost.total_usd, hour, activity.tokens, deployment.throughput)
-    return HourDescription(hour, activity.tokens, cost, costs)
+    return cost, used_part_usd(cost.total_usd, share)
 
 
 def plan_local_month(

@@ -16,8 +16,9 @@ from apps.pricing.core.allocation import (
     Throughput,
     TokenCounts,
     TokenPrices,
+    load_share,
     price_tokens,
-    unit_costs,
+    used_part_usd,
 )
 from apps.pricing.core.depreciation import Method
 from apps.pricing.core.local_time import HOUR, Interval, clock_hours, day_start
@@ -29,7 +30,7 @@ from apps.pricing.hardware_pool import (
     DeploymentInfo,
     HourActivity,
     PoolInfo,
-    describe_hour,
+    cost_hour,
 )
 from apps.pricing.hardware_selectors import ClosedHourInfo, list_closed_hours
 from apps.usage.selectors import SpendQuery, SpendRow, read_spend
@@ -204,7 +205,7 @@ def _deployed_at(
 
 
 def _closed_line(closed: ClosedHourInfo, deployment: DeploymentInfo) -> HourLine:
-    costs = unit_costs(closed.total_usd, closed.hour, closed.tokens, deployment.throughput)
+    share = load_share(closed.tokens, deployment.throughput, closed.hour)
     return HourLine(
         hour=closed.hour,
         throughput=deployment.throughput,
@@ -213,7 +214,7 @@ def _closed_line(closed: ClosedHourInfo, deployment: DeploymentInfo) -> HourLine
         tokens=closed.tokens,
         charged_usd=closed.charged_usd,
         lines={CostKind(kind): usd for kind, usd in closed.lines.items()},
-        used_usd=costs.used_usd,
+        used_usd=used_part_usd(closed.total_usd, share),
     )
 
 
@@ -229,8 +230,8 @@ def _open_line(
     used_usd, problem = Decimal(0), None
     try:
         activity = HourActivity(tokens, tokens_before=before)
-        described = describe_hour(pool, deployment, hour, activity)
-        lines, used_usd = described.cost.by_kind(), described.costs.used_usd
+        cost, used_usd = cost_hour(pool, deployment, hour, activity)
+        lines = cost.by_kind()
     except LookupError as error:
         problem = str(error)
     return HourLine(

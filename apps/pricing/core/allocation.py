@@ -184,16 +184,20 @@ def load_share(tokens: TokenCounts, throughput: Throughput, hour: Interval) -> F
     return min(throughput.seconds(tokens) / _seconds(hour), Fraction(1))
 
 
+def used_part_usd(total_usd: Decimal, load_share: Fraction) -> Decimal:
+    """What was used of an hour's cost."""
+    units = whole_units(total_usd)
+    return usd_from_units(share_between(units, 0, load_share.numerator, load_share.denominator))
+
+
 def unit_costs(
     total_usd: Decimal, hour: Interval, tokens: TokenCounts, throughput: Throughput
 ) -> UnitCosts:
     capacity = _seconds(hour)
     used = throughput.seconds(tokens)
-    share = load_share(tokens, throughput, hour)
-    used_units = share_between(whole_units(total_usd), 0, share.numerator, share.denominator)
     return UnitCosts(
         total_usd=total_usd,
-        used_usd=usd_from_units(used_units),
+        used_usd=used_part_usd(total_usd, load_share(tokens, throughput, hour)),
         utilisation=rounded(used / capacity, UTILISATION_DECIMALS),
         allocated=price_tokens(Fraction(total_usd) / used, throughput) if used else None,
         usage=price_tokens(Fraction(total_usd) / max(used, capacity), throughput),
