@@ -31,8 +31,8 @@ PERIOD_CHOICES: Final = (
 )
 UNIT_CHOICES: Final = (("usd", "USD"), ("tokens", "tokens"), ("requests", "requests"))
 UNKNOWN_CHOICES: Final = (
-    ("refuse", "refuse requests: no cap is overspent"),
-    ("allow", "let requests run: nothing stands still"),
+    ("refuse", "refuse requests"),
+    ("allow", "let requests run"),
 )
 SCOPE_CHOICES: Final = (("", "everything"), *SCOPE_WORDS.items())
 SECOND_CHOICES: Final = (("", "nothing more"), *SCOPE_WORDS.items())

@@ -34,6 +34,11 @@ HEALTH_WORDS: Final[Mapping[Health, str]] = {
     "ended": "over",
 }
 LIMIT_WORDS: Final = {"notify": "tells", "throttle": "slows routers", "refuse": "refuses"}
+USED_UP_WORDS: Final = {
+    "notify": ".",
+    "throttle": ": routers send what it covers to the cheapest backend that is good enough.",
+    "refuse": ": requests that it covers are refused.",
+}
 LIMIT_CHOICES: Final = (
     ("notify", "tell people"),
     ("throttle", "tell routers to slow down"),
@@ -139,9 +144,7 @@ def status_answer(status: BudgetStatus) -> Answer:
     parts.append(Phrase(". "))
     if status.health == "over":
         parts.append(Phrase("Nothing is left of it", strong=True))
-        parts.append(
-            Phrase(": requests that it covers are refused." if status.terms.is_cap else ".")
-        )
+        parts.append(Phrase(USED_UP_WORDS[status.terms.on_limit]))
     elif status.runs_out_on is not None:
         parts.append(Phrase("As things go it is used up on "))
         parts.append(Phrase(short_day(status.runs_out_on), strong=True))
