@@ -3,7 +3,8 @@
 Such a call has no session, form or template, and its address is known: the middleware for those and
 the search through all addresses cost more than the door itself. Behind it is the same view that the
 addresses lead to, so there is one implementation; what the middleware promises of every answer is
-kept by the middleware's own code. Whatever is unusual about a call goes the long way.
+kept by the middleware's own code. Whatever is unusual about a call goes the long way. Decisions and
+reservations go a shorter way yet (short_doors.py).
 
 Whichever way a call goes, a database that says nothing is waited for no longer than a limit.
 """
@@ -25,6 +26,7 @@ from django.utils.log import log_response
 from apps.tenants.patience import wait_limit
 from apps.usage.backpressure import COMMIT_SHARE
 from costboard.security import ContentSecurityPolicyMiddleware
+from costboard.short_doors import ANY, FUNCTIONS, ShortDoor, ShortRequest
 
 View = Callable[..., HttpResponse]
 Environ = dict[str, Any]
@@ -41,8 +43,6 @@ PATHS: Final = (
     "/api/v1/routing/decisions",
     "/api/v1/budgets/reservations",
 )
-# In place of an id.
-ANY: Final = "*"
 PATHS_OF_ONE: Final = tuple(
     f"/api/v1/{what}/{ANY}/{end}"
     for what in ("routing/decisions", "budgets/reservations")
@@ -64,6 +64,10 @@ class HotDoors:
         self._request_class = request_class
         paths = PATHS + PATHS_OF_ONE + more_paths
         self._views = {path: _view_at(path) for path in paths}
+        self._short = {
+            path: ShortDoor(function, self._views[path], request_class)
+            for path, function in FUNCTIONS.items()
+        }
         self._gzip: Any = GZipMiddleware(lambda _: HttpResponse())
         # By whether the call came over TLS: what the middleware puts on every answer.
         self._headers: dict[bool, dict[str, str]] = {}
@@ -71,18 +75,21 @@ class HotDoors:
         self._hosts: set[str] = set()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Any:
-        view = self._find(environ["PATH_INFO"])
-        if view is None or environ["REQUEST_METHOD"] != "POST" or environ.get("SCRIPT_NAME"):
+        path = self._name(environ["PATH_INFO"])
+        if path is None or environ["REQUEST_METHOD"] != "POST" or environ.get("SCRIPT_NAME"):
             return self._go_the_long_way(environ, start_response)
-        request = self._request_class(environ)
+        short = self._short.get(path)
+        request: HttpRequest = ShortRequest(environ) if short else self._request_class(environ)
         if not self._is_allowed(request):
             return self._go_the_long_way(environ, start_response)
         try:
             with wait_limit(settings.INGEST_TIME_LIMIT_S * COMMIT_SHARE):
-                response = self._gzip.process_response(request, view(request))
+                response = short.answer(environ) if short else self._views[path](request)
+                response = self._gzip.process_response(request, response)
             if response.status_code >= 400:
-                said = ("%s: %s", response.reason_phrase, request.path)
-                log_response(*said, response=response, request=request)
+                whole = self._request_class(environ)
+                said = ("%s: %s", response.reason_phrase, whole.path)
+                log_response(*said, response=response, request=whole)
             body = response.content
         finally:
             # What Django does at the end of a request: the connection goes back to the pool.
@@ -96,20 +103,22 @@ class HotDoors:
         with wait_limit(settings.WEB_WAIT_LIMIT_S):
             return self._other(environ, start_response)
 
-    def _find(self, path: str) -> View | None:
-        view = self._views.get(path)
-        if view is None:
-            head, _, end = path.rpartition("/")
-            head, _, name = head.rpartition("/")
-            view = self._views.get(f"{head}/{ANY}/{end}") if name else None
-        return view
+    def _name(self, path: str) -> str | None:
+        """The door's, by which it is known here."""
+        if path in self._views:
+            return path
+        head, _, end = path.rpartition("/")
+        head, _, name = head.rpartition("/")
+        named = f"{head}/{ANY}/{end}"
+        return named if name and named in self._views else None
 
     def _promised(self, request: HttpRequest) -> dict[str, str]:
         """The headers that every answer has, found out once by asking the middleware."""
         is_secure = request.is_secure()
         headers = self._headers.get(is_secure)
         if headers is None:
-            headers = dict(_guarded(lambda _: HttpResponse())(request).items())
+            whole = self._request_class(request.META)
+            headers = dict(_guarded(lambda _: HttpResponse())(whole).items())
             self._headers[is_secure] = headers
         return headers
 

@@ -127,6 +127,38 @@ def test_decisions_are_answered_alike(
     assert short[0].startswith(status)
 
 
+UNUSUAL = json.dumps({"request_id": "u", "reserve": False} | DECISION)
+
+
+@pytest.mark.parametrize(
+    ("body", "fields", "status"),
+    [
+        (b"", {}, "4"),
+        (b"[]", {}, "422"),
+        (BROKEN, {}, "400"),
+        (UNUSUAL.encode("utf-16"), {}, "200"),
+        (b"\xef\xbb\xbf" + UNUSUAL.encode(), {}, "200"),
+        (UNUSUAL.encode().replace(b'"u"', b'"\xff"'), {}, "400"),
+        (UNUSUAL.encode().replace(b'"u"', rb'"\ud800"'), {}, "422"),
+        (UNUSUAL.encode().replace(b"false", b'false, "difficulty": NaN'), {}, "422"),
+        (UNUSUAL.encode() + b" " * 70_000, {}, "200"),
+        (UNUSUAL.encode(), {"CONTENT_LENGTH": ""}, "4"),
+        (UNUSUAL.encode(), {"CONTENT_LENGTH": "20"}, "400"),
+        (UNUSUAL.encode(), {"HTTP_ACCEPT_ENCODING": "gzip"}, "200"),
+    ],
+)
+def test_unusual_decisions_are_answered_alike(
+    both: Any, key: Key, body: bytes, fields: dict[str, Any], status: str
+) -> None:
+    fields = {"HTTP_AUTHORIZATION": key.headers["Authorization"]} | fields
+    (one, one_head, one_body), (two, two_head, two_body) = both(PATHS[6], body, **fields)
+    assert one == two
+    assert one.startswith(status)
+    if one_head.get("Content-Encoding") == "gzip":
+        one_body, two_body = gzip.decompress(one_body), gzip.decompress(two_body)
+    assert without_id((one, one_head, one_body)) == without_id((two, two_head, two_body))
+
+
 def test_holds_end_alike(both: Any, key: Key) -> None:
     head = {"HTTP_AUTHORIZATION": key.headers["Authorization"]}
     body = json.dumps({"request_id": "r", "reserve": True} | DECISION).encode()
