@@ -16,6 +16,8 @@ from psycopg.abc import PQGen
 
 # What routers ask before each request of theirs is answered within so long, one way or the other.
 DECISION_LIMIT_S: Final = 5.0
+# An answer to "are you there" takes no longer, on a machine that does anything at all.
+LEAST_CHECK_S: Final = 0.5
 
 
 def give_back_connection() -> None:
@@ -57,6 +59,28 @@ def wait_limit(limit_s: float) -> Iterator[None]:
         yield
     finally:
         _wait_limit_s.reset(token)
+
+
+@contextmanager
+def time_to_connect() -> Iterator[None]:
+    """Within it a connection of the pool is had: checked in what is left of the time limit, but for
+    no less than LEAST_CHECK_S. Checked in no time every connection looks dead: the pool throws away
+    one after the other, and everybody else's requests find none.
+
+    Raises OperationalError, without a look at the pool, when nothing is left.
+    """
+    deadline_s = _deadline_s.get()
+    if deadline_s is None:
+        yield
+        return
+    now_s = time.monotonic()
+    if now_s >= deadline_s:
+        raise psycopg.OperationalError("the time limit was over before a connection was needed")
+    token = _deadline_s.set(max(deadline_s, now_s + LEAST_CHECK_S))
+    try:
+        yield
+    finally:
+        _deadline_s.reset(token)
 
 
 class PatientConnection(psycopg.Connection[Any]):

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ClassVar, Self, TypeVar
 
-from django.db import connection, models, transaction
+from django.db import InterfaceError, OperationalError, connection, models, transaction
 
 from apps.tenants.errors import CrossTenantError, UnscopedQueryError
 
@@ -71,20 +71,25 @@ def execute_in_scope(
     thread waits for its turn behind the others of a busy process. In a transaction of the caller's
     it is a part of that.
     """
-    with ExitStack() as stack, connection.cursor() as cursor:
-        if connection.in_atomic_block:
-            stack.enter_context(tenant_scope(tenant_id, statement_limit_s=statement_limit_s))
-            if hold:
-                cursor.execute(f"SELECT {hold}")
-            cursor.execute(statement, parameters)
-        else:
-            wall = _wall(tenant_id, statement_limit_s)
-            if hold:
-                wall += f", {hold}"
-            cursor.execute(f"{wall}; {statement}", parameters)
-            cursor.nextset()
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-        return found
+    try:
+        with ExitStack() as stack, connection.cursor() as cursor:
+            if connection.in_atomic_block:
+                stack.enter_context(tenant_scope(tenant_id, statement_limit_s=statement_limit_s))
+                if hold:
+                    cursor.execute(f"SELECT {hold}")
+                cursor.execute(statement, parameters)
+            else:
+                wall = _wall(tenant_id, statement_limit_s)
+                if hold:
+                    wall += f", {hold}"
+                cursor.execute(f"{wall}; {statement}", parameters)
+                cursor.nextset()
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
+    except (InterfaceError, OperationalError):
+        # One that a time limit closed: what this thread does next gets another, as after a scope.
+        connection.close_if_unusable_or_obsolete()
+        raise
 
 
 @contextmanager

@@ -12,6 +12,8 @@ import psycopg
 from django.db.backends.postgresql import base
 from psycopg_pool import PoolTimeout
 
+from apps.tenants.patience import time_to_connect
+
 TRY_AGAIN_S: Final = 1.0
 
 
@@ -50,4 +52,5 @@ _away: Final = _Away()
 
 class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: Any) -> Any:
-        return _away.connect(lambda: base.DatabaseWrapper.get_new_connection(self, conn_params))
+        with time_to_connect():
+            return _away.connect(lambda: base.DatabaseWrapper.get_new_connection(self, conn_params))
