@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from django.db import InterfaceError, OperationalError
 from django.db.models import Q
 
 from apps.budgets.book import BudgetBook, BudgetTerms, budget_book
@@ -194,8 +195,17 @@ class _Attempt:
             if is_late:
                 self._take_back()
                 raise CountersLost
-            if not prepare_counters(self.tenant_id, now=self.now):
+            if not self._prepare():
                 time.sleep(WAIT_S)
+
+    def _prepare(self) -> bool:
+        """Make the counters that are missing; False: another just did. Raises CountersLost where
+        PostgreSQL does not give in time what they are filled with: a long queue is folded first."""
+        try:
+            return bool(prepare_counters(self.tenant_id, now=self.now))
+        except (InterfaceError, OperationalError) as error:
+            self._take_back()
+            raise CountersLost from error
 
     def _take_back(self) -> None:
         """What was written down before the counters were lost does not run."""

@@ -1,5 +1,7 @@
 """schemathesis over our own OpenAPI document: every operation, as it says and against it."""
 
+import json
+import time
 from typing import Any
 
 import schemathesis
@@ -10,6 +12,8 @@ from costboard.api import api
 from tests.malformed.findings import Findings
 
 TIMEOUT_S = 60
+RETRIES = 5
+MAX_WAIT_S = 5.0
 ANSWERS = (
     "application/json",
     "application/problem+json",
@@ -55,17 +59,40 @@ def _call(
         for stated in [name for name in case.headers if name.lower() == "authorization"]:
             del case.headers[stated]
         case.headers.update(headers)
-        answer = case.call(base_url=url, headers=headers, timeout=TIMEOUT_S)
+        answer = call_until_taken_up(case, url, headers, findings)
         _check(f"{operation.label}, {mode.value}", answer, case, findings)
 
     call()
     return calls
 
 
+def call_until_taken_up(case: Any, url: str, headers: dict[str, str], findings: Findings) -> Any:
+    """The answer, asked again as a 503 says when to: counters that are being made, or a database
+    that a busy machine starves, answer so. Each is counted by name; one that stays is a fault."""
+    for attempt in range(RETRIES + 1):
+        answer = case.call(base_url=url, headers=headers, timeout=TIMEOUT_S)
+        wait_s = answer.headers.get("retry-after", [""])[0]
+        if answer.status_code != 503 or not wait_s.isdigit() or attempt == RETRIES:
+            break
+        findings.count(f"busy: {_problem_of(answer)}")
+        time.sleep(min(float(wait_s), MAX_WAIT_S))
+    return answer
+
+
+def _problem_of(answer: Any) -> str:
+    """The code of a problem and its sentence, as far as there is one."""
+    try:
+        problem = json.loads(answer.content)
+        return f"{problem['code']}: {problem['detail']}"
+    except (ValueError, KeyError, TypeError):
+        return repr(answer.content[:200])
+
+
 def _check(label: str, answer: Any, case: Case, findings: Findings) -> None:
     findings.count(f"called: {answer.status_code}")
     if answer.status_code >= 500:
-        findings.fault(f"{label}: answered {answer.status_code}", case.as_curl_command())
+        told = f"{case.as_curl_command()}\n{_problem_of(answer)}"
+        findings.fault(f"{label}: answered {answer.status_code}", told)
     content_type = answer.headers.get("content-type", [""])[0].partition(";")[0]
     if answer.status_code != 204 and content_type not in ANSWERS:
         findings.fault(
