@@ -42,6 +42,7 @@ _ACTIONS_WITH_NUMBERS: Final = (
     "answer-anomaly",
     "change-budget",
     "top-up-budget",
+    "withdraw-amount",
 )
 
 
