@@ -32,6 +32,7 @@ from apps.usage.margins_api import router as margins_router
 from apps.usage.otlp_api import otlp_refusal
 from apps.usage.otlp_api import router as otlp_router
 from apps.usage.repricing_api import router as repricing_router
+from apps.usage.selectors import TooMuchToReadError
 
 logger = logging.getLogger(__name__)
 PROBLEM_CONTENT_TYPE = "application/problem+json"
@@ -121,6 +122,11 @@ def _on_invalid(request: HttpRequest, error: Any) -> HttpResponse:
 @api.exception_handler(HttpError)
 def _on_http_error(request: HttpRequest, error: Any) -> HttpResponse:
     return _answer(request, Problem(error.status_code, "invalid_request", str(error)))
+
+
+@api.exception_handler(TooMuchToReadError)
+def _on_too_much_to_read(request: HttpRequest, error: Any) -> HttpResponse:
+    return _answer(request, Problem(422, "too_much_to_read", str(error), field="from"))
 
 
 @api.exception_handler(InterfaceError)

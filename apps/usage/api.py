@@ -1,12 +1,12 @@
 """Usage over HTTP: the doors routers post to, and spend."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import msgspec
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils import timezone
 from ninja import Router, Schema
 
@@ -20,6 +20,7 @@ from apps.usage.adapters.native import parse_native
 from apps.usage.attribution import current_rules
 from apps.usage.core.admission import MAX_ROWS
 from apps.usage.core.events import Door, InvalidUsageError, Parsed
+from apps.usage.dimensions import tag_of
 from apps.usage.http_body import held_body
 from apps.usage.http_time import read_moment
 from apps.usage.reporting import read_reporting
@@ -190,7 +191,9 @@ def get_spend(
 
     `group_by`: comma-separated dimensions; `department_tree` counts departments with all below
     them. `interval`: minute, hour, day, week or month. Any dimension is a filter:
-    `model=gpt-5&model=o3`; an empty value means not attributed. `format`: json, csv.
+    `model=gpt-5&model=o3`; an empty value means not attributed. A tag is a dimension too,
+    `tag.KEY` (`group_by=tag.team`, `tag.team=search`), over at most 31 days and a million requests,
+    for they are looked up one by one. `format`: json, csv.
     `reporting=true` (json alone) adds the total in the tenant's own currency, each local day at its
     own rate; null while that is USD, its `amount` null while a day of it has no rate.
     """
@@ -231,23 +234,22 @@ def read_spend_query(
     request: HttpRequest, group_by: str, interval: str | None, tenant: TenantInfo, now: datetime
 ) -> SpendQuery:
     for name in request.GET:
-        if name not in OTHER_PARAMETERS and name not in DIMENSIONS:
+        if name not in OTHER_PARAMETERS and not is_dimension(name):
             raise Problem(
                 422,
                 "unknown_parameter",
-                f"{name[:60]!r} is neither a parameter nor a dimension ({', '.join(DIMENSIONS)})",
+                f"{name[:60]!r} is neither a parameter nor a dimension ({', '.join(DIMENSIONS)},"
+                " tag.KEY)",
                 field=name[:60],
             )
-    for name, values in request.GET.lists():
-        if any("\0" in value for value in values):
-            raise Problem(422, "invalid_value", f"{name} holds a NUL character", field=name)
     groups = tuple(part.strip() for part in group_by.split(",") if part.strip())
-    unknown = [group for group in groups if group not in DIMENSIONS]
+    unknown = [group for group in groups if not is_dimension(group)]
     if unknown or len(set(groups)) != len(groups) or len(groups) > MAX_GROUPS:
         raise Problem(
             422,
             "invalid_group_by",
-            f"group_by takes up to {MAX_GROUPS} different dimensions of {', '.join(DIMENSIONS)}",
+            f"group_by takes up to {MAX_GROUPS} different dimensions of {', '.join(DIMENSIONS)},"
+            " tag.KEY",
             field="group_by",
         )
     if interval is not None and interval not in INTERVALS:
@@ -269,16 +271,26 @@ def read_spend_query(
             " by at most ten years; `to` itself is not included",
             field="to",
         )
-    filters = {
-        d: tuple(v or None for v in request.GET.getlist(d)) for d in DIMENSIONS if d in request.GET
-    }
+    filters = read_filters(request.GET, [name for name in request.GET if is_dimension(name)])
     return SpendQuery(
         start=start,
         end=end,
         group_by=groups,  # type: ignore[arg-type]
         interval=interval,  # type: ignore[arg-type]
-        filters=filters,  # type: ignore[arg-type]
+        filters=filters,
     )
+
+
+def is_dimension(name: str) -> bool:
+    return name in DIMENSIONS or tag_of(name) is not None
+
+
+def read_filters(given: QueryDict, names: Sequence[str]) -> dict[Dimension, tuple[str | None, ...]]:
+    """Values of one dimension are alternatives; an empty one is "not attributed"."""
+    for name in names:
+        if any("\0" in value for value in given.getlist(name)):
+            raise Problem(422, "invalid_value", f"{name} holds a NUL character", field=name)
+    return {cast("Dimension", n): tuple(v or None for v in given.getlist(n)) for n in names}
 
 
 def _midnight(day: date, tenant: TenantInfo) -> datetime:

@@ -29,8 +29,9 @@ from apps.tenants.scoping import current_tenant_id
 from apps.tenants.selectors import list_api_keys, list_customers, list_departments
 from apps.usage.charge_moves import Move, read_moves
 from apps.usage.core.rating import used_nothing
+from apps.usage.dimensions import Dimension
 from apps.usage.ledger import LEFT_JOIN_MOVED, identity_of
-from apps.usage.slice_labels import Dimension, slice_conditions
+from apps.usage.slice_labels import slice_conditions
 
 MAX_CHARGES: Final = 200
 # A search that would read too much of the ledger is given up, not waited for.

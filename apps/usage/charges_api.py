@@ -1,5 +1,6 @@
 """Charges over HTTP: listed, explained, and the names that nothing prices yet."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from apps.tenants.authentication import ApiRequest, KeyAuth
 from apps.tenants.problems import Problem
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo, get_tenant
+from apps.usage.api import read_filters
 from apps.usage.charges import (
     MAX_CHARGES,
     Charge,
@@ -26,6 +28,7 @@ from apps.usage.charges import (
     list_charges,
     read_charge,
 )
+from apps.usage.dimensions import tag_of
 from apps.usage.http_time import read_moment
 from apps.usage.unresolved import MAX_UNRESOLVED, list_unresolved
 
@@ -191,8 +194,12 @@ class UnresolvedQuery(SpanQuery):
 
 @router.get("/charges", auth=KeyAuth("read"), response=ChargesOut)
 def get_charges(request: ApiRequest, query: Query[ChargesQuery]) -> ChargesOut:
-    """Charges of [from, to) (default: the last 31 days), last recorded first."""
-    _refuse_unknown(request, ChargesQuery)
+    """Charges of [from, to) (default: the last 31 days), last recorded first.
+
+    `tag.KEY=VALUE` narrows it to what carries that tag, an empty value to what carries none.
+    """
+    tags = [name for name in request.GET if tag_of(name) is not None]
+    _refuse_unknown(request, ChargesQuery, tags)
     with tenant_scope(request.auth.tenant_id):
         if query.source is not None or query.event_id is not None:
             return ChargesOut(rows=_of_event(query), next_before_id=None)
@@ -200,7 +207,15 @@ def get_charges(request: ApiRequest, query: Query[ChargesQuery]) -> ChargesOut:
         wanted = query.model_dump(include=_PLAIN_FILTERS)
         before_id = _ledger_id(query.before_id) if query.before_id else None
         try:
-            found = list_charges(ChargeQuery(start=start, end=end, before_id=before_id, **wanted))
+            found = list_charges(
+                ChargeQuery(
+                    start=start,
+                    end=end,
+                    before_id=before_id,
+                    filters=read_filters(request.GET, tags),
+                    **wanted,
+                )
+            )
         except OperationalError as error:
             if "statement timeout" not in str(error):
                 raise
@@ -263,11 +278,11 @@ def _of_event(query: ChargesQuery) -> list[ChargeOut]:
     return [ChargeOut(**_charge_out(charge))] if charge else []
 
 
-def _refuse_unknown(request: ApiRequest, schema: type[Schema]) -> None:
+def _refuse_unknown(request: ApiRequest, schema: type[Schema], further: Sequence[str] = ()) -> None:
     """A misspelt filter must not quietly widen the answer."""
     known = [field.alias or name for name, field in schema.model_fields.items()]
     for name in request.GET:
-        if name not in known:
+        if name not in known and name not in further:
             raise Problem(
                 422,
                 "unknown_parameter",

@@ -1,4 +1,4 @@
-"""The only reader of ledger and rollups. Spend is read from rollups alone."""
+"""The only reader of ledger and rollups. Spend is read from rollups; by tags, from the ledger."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,8 +13,17 @@ from apps.pricing.core.money import EXACT
 from apps.tenants.core.exchange import Rates
 from apps.tenants.scoping import current_tenant_id
 from apps.tenants.selectors import TenantInfo, get_tenant
-from apps.usage.slice_labels import Dimension, SliceLabels, slice_conditions
-from apps.usage.spend_sql import COLUMN_OF, choose_spans, spend_sql
+from apps.usage.dimensions import Dimension, are_of_slices
+from apps.usage.slice_labels import SliceLabels, slice_conditions
+from apps.usage.spend_sql import COLUMN_OF, choose_spans, column_names, spend_sql
+from apps.usage.tagged_sums import (
+    TaggedSums,
+    TooMuchToReadError,
+    read_tagged_sums,
+    refuse_long,
+    refuse_many,
+    tags_among,
+)
 
 __all__ = [
     "MEASURES",
@@ -23,6 +32,7 @@ __all__ = [
     "Spend",
     "SpendQuery",
     "SpendRow",
+    "TooMuchToReadError",
     "list_tenants_with_pending_usage",
     "list_tenants_with_usage_since",
     "read_last_event_at",
@@ -39,6 +49,9 @@ class SpendQuery:
     Buckets are the tenant's local days, weeks (from Monday) and months. Filter values are those
     that rows carry; None among them means "not attributed". Bounds are widened to whole quarter
     hours, or to minutes with `by_minute` or interval "minute", which reach back 48 hours.
+
+    A tag is a dimension as any other, `tag.KEY`; what names one is read from the ledger, within
+    limits (tagged_sums.py).
     """
 
     start: datetime
@@ -113,17 +126,26 @@ NOTHING_CONVERTED: tuple[Any, ...] = (Decimal(0),) * 4
 
 
 def read_spend(query: SpendQuery, *, rates: Rates | None = None) -> Spend:
-    """Sum the tenant in scope's rollups; rows by bucket, then cost, highest first. With `rates`
-    each local day is converted at its own, in the database: `reported` of the rows."""
+    """Sums of the tenant in scope; rows by bucket, then cost, highest first. With `rates` each
+    local day is converted at its own, in the database: `reported` of the rows, where no tag is
+    asked for.
+
+    Raises TooMuchToReadError where tags are asked for and the ledger holds too much to look.
+    """
     tenant = get_tenant()
     labels = SliceLabels()
-    columns = sorted({COLUMN_OF[dimension] for dimension in query.group_by})
-    found = _read_sums(query, columns, tenant, labels, rates)
+    place = column_names(query.group_by)
+    columns = sorted(set(place.values()))
+    if are_of_slices((*query.group_by, *query.filters)):
+        found = _read_sums(query, columns, tenant, labels, rates)
+    else:
+        rates = None
+        found = _read_tagged(query, columns, tenant, labels)
     sums: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for bucket, *rest in found:
         values = dict(zip(columns, rest[: len(columns)], strict=True))
         # Dimensions that share a column (customer, tier) may fold several rows into one.
-        group = (bucket, *(labels.of(d, values[COLUMN_OF[d]]) for d in query.group_by))
+        group = (bucket, *(labels.of(d, values[place[d]]) for d in query.group_by))
         measures = tuple(rest[len(columns) :])
         known = sums.get(group)
         sums[group] = measures if known is None else _add(known, measures)
@@ -170,6 +192,30 @@ def _read_sums(
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())
+
+
+def _read_tagged(
+    query: SpendQuery, columns: list[str], tenant: TenantInfo, labels: SliceLabels
+) -> list[tuple[Any, ...]]:
+    """As `_read_sums`, request by request. How many there are to look at, rollups know."""
+    refuse_long(query.start, query.end)
+    within = {d: wanted for d, wanted in query.filters.items() if are_of_slices([d])}
+    whole = replace(query, group_by=(), interval=None, filters=within)
+    refuse_many(sum(row[2] for row in _read_sums(whole, [], tenant, labels, None)))
+    conditions, parameters = slice_conditions(query.filters, labels)
+    return read_tagged_sums(
+        TaggedSums(
+            start=query.start,
+            end=query.end,
+            interval=query.interval,
+            by_minute=query.by_minute,
+            columns=columns,
+            tags=tags_among(column_names(query.group_by)),
+            conditions=conditions,
+            parameters=parameters,
+            time_zone=tenant.time_zone,
+        )
+    )
 
 
 def read_last_event_at() -> datetime | None:

@@ -1,27 +1,13 @@
 """Between the ids in slices and the names that people use. Part of selectors."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from apps.pricing.selectors import read_backend_keys, read_backend_kinds
 from apps.tenants.selectors import DepartmentInfo, list_api_keys, list_customers, list_departments
-from apps.usage.spend_sql import COLUMN_OF
+from apps.usage.dimensions import Dimension, tag_of
+from apps.usage.spend_sql import COLUMN_OF, tag_value
 
-Dimension = Literal[
-    "model",
-    "provider",
-    "backend",
-    "kind",
-    "customer",
-    "tier",
-    "department",
-    "department_tree",
-    "project",
-    "environment",
-    "task",
-    "router",
-    "status",
-]
 MAX_DEPTH: Final = 10
 
 
@@ -41,14 +27,19 @@ class SliceLabels:
         return self._map(dimension).get(value, f"#{value}")
 
     def condition(
-        self, dimension: Dimension, wanted: Iterable[str | None]
-    ) -> tuple[str, dict[str, list[Any]]]:
-        """SQL over slices `s` that holds for these labels (None: not attributed), its values."""
-        labels = set(wanted)
-        name, column = f"filter_{dimension}", COLUMN_OF[dimension]
-        among = f"s.{column} = ANY(%({name})s)"
-        sql = f"({among} OR s.{column} IS NULL)" if None in labels else among
-        return sql, {name: self._values_of(dimension, labels - {None})}
+        self, dimension: Dimension, wanted: Iterable[str | None], number: int
+    ) -> tuple[str, dict[str, Any]]:
+        """SQL over slices `s` (of a tag: ledger rows `l`) that holds for these labels (None: not
+        attributed), and its parameters, which carry the condition's `number`."""
+        labels, name, key = set(wanted), f"filter_{number}", tag_of(dimension)
+        parameters: dict[str, Any] = {}
+        if key is None:
+            column = f"s.{COLUMN_OF[dimension]}"
+        else:
+            column, parameters[f"{name}_key"] = tag_value(f"{name}_key"), key
+        parameters[name] = self._values_of(dimension, labels - {None})
+        among = f"{column} = ANY(%({name})s)"
+        return f"({among} OR {column} IS NULL)" if None in labels else among, parameters
 
     def _values_of(self, dimension: Dimension, wanted: Iterable[Any]) -> list[Any]:
         """The column's values that carry these labels; departments match without case."""
@@ -71,12 +62,13 @@ class SliceLabels:
 def slice_conditions(
     filters: Mapping[Dimension, tuple[str | None, ...]], labels: SliceLabels | None = None
 ) -> tuple[list[str], dict[str, Any]]:
-    """Conditions on slices `s` for filters by label, and their parameters."""
+    """Conditions on slices `s` (of tags: on ledger rows `l`) for filters by label, and their
+    parameters."""
     labels = labels or SliceLabels()
     conditions: list[str] = []
     parameters: dict[str, Any] = {}
-    for dimension, wanted in filters.items():
-        sql, values = labels.condition(dimension, wanted)
+    for number, (dimension, wanted) in enumerate(filters.items()):
+        sql, values = labels.condition(dimension, wanted, number)
         conditions.append(sql)
         parameters |= values
     return conditions, parameters

@@ -1,16 +1,17 @@
 """From a question about spend to one SQL statement over few rows of rollups. Part of selectors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from apps.usage.core.cover import MINUTE, Grain, Span, ceil_to, cover, floor_to, quarter_hours
+from apps.usage.dimensions import Dimension
 from apps.usage.facets import choose_rollup
 from apps.usage.measures import FROM_LEDGER
 
 # Dimension -> the slice's column. Several dimensions may share one: labels differ.
-COLUMN_OF = {
+COLUMN_OF: dict[str, str] = {
     "model": "model",
     "provider": "provider",
     "backend": "backend_id",
@@ -48,6 +49,19 @@ RATES = """
 
 # Where charges were moved away, sums of nothing are left behind.
 SOMETHING = "sum(r.requests) <> 0 OR sum(r.cost_usd) <> 0 OR sum(r.unpriced_requests) <> 0"
+
+
+def column_names(dimensions: Iterable[Dimension]) -> dict[Dimension, str]:
+    """What a statement calls the column of each dimension; a tag has a column of its own."""
+    return {
+        dimension: COLUMN_OF.get(dimension, f"tag_{number}")
+        for number, dimension in enumerate(dimensions)
+    }
+
+
+def tag_value(parameter: str) -> str:
+    """The value of a tag of a ledger row `l`; `parameter` holds its key. An empty one is none."""
+    return f"nullif(l.tags ->> %({parameter})s, '')"
 
 
 def choose_spans(

@@ -19,8 +19,9 @@ from apps.usage.core.cache_savings import (
     add_listed,
     listed_day,
 )
+from apps.usage.dimensions import Dimension
 from apps.usage.facets import choose_rollup
-from apps.usage.slice_labels import Dimension, slice_conditions
+from apps.usage.slice_labels import slice_conditions
 from apps.usage.spend_sql import COLUMN_OF
 
 # (model, cloud or local)

@@ -129,6 +129,30 @@ def test_a_charge_is_found_by_its_own_id_and_by_its_events(usage: None, sign_in:
     assert "No charge has the id “<b>”" in read(client, "/charges?id=<b>")
 
 
+def test_the_list_is_narrowed_to_a_tag(post_events: Post, sign_in: SignIn) -> None:
+    post_events(
+        [
+            native_event(id="red", tags={"team": "red", "a:b": "1"}),
+            native_event(id="blue", tags={"team": "blue"}),
+            native_event(id="none"),
+        ]
+    )
+    viewer = sign_in()
+
+    def listed(query: str) -> int:
+        return viewer.get(f"/charges?{query}").content.decode().count('<th scope="row">')
+
+    assert [listed(q) for q in ("tag.team=red", "tag.team=", "tag.a%3Ab=1&tag.team=red")] == [1] * 3
+    assert listed("tag.team=red&tag.team=blue") == 2
+    # The form's own field, and the chip that it becomes.
+    sent = viewer.get("/charges?tagged=team%3Dred").content.decode()
+    assert "Tag team: red, remove" in sent
+    assert '<input type="hidden" name="tag.team" value="red">' in sent
+    assert listed("tagged=team%3Dred") == 1
+    found = viewer.get("/charges?id=red", follow=True).content.decode()
+    assert '<a class="link" href="/charges?tag.a%3Ab=1">1</a>' in found
+
+
 def test_a_charge_is_explained_line_by_line(post_events: Post, sign_in: SignIn) -> None:
     post_events(native_event(id="one", reported_cost="0.0003"))
     read_ = read(sign_in("viewer"), "/charges?id=one")

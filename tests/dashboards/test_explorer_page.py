@@ -7,21 +7,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
+from urllib.parse import urlencode
 
 import pyarrow.parquet as pq
 import pytest
 from django.db import connection
 from django.http import QueryDict
 from django.test import Client
+from django.utils.html import escape
 
 from apps.dashboards.explorer.state import MAX_DAYS, read_explorer_state
 from apps.tenants.exchange import set_rate
 from apps.tenants.organisation import change_tenant
 from apps.tenants.scoping import tenant_scope
 from apps.tenants.selectors import TenantInfo
-from apps.usage.selectors import SpendQuery
-from apps.usage.tagged_spend import read_tagged
+from apps.usage.dimensions import tag_dimension
+from apps.usage.selectors import SpendQuery, read_spend
 from tests.conftest import native_event
 
 NOW = datetime.now(UTC)
@@ -216,37 +218,79 @@ def test_it_is_split_by_a_tag_within_bounds(
     tenant: TenantInfo, post_events: Callable[..., Any], sign_in: Callable[..., Client]
 ) -> None:
     viewer = sign_in()
-    untagged = viewer.get("/explorer?period=7d&group_by=tag").content.decode()
-    post_events([native_event()])
-    untagged = viewer.get("/explorer?period=7d&group_by=tag").content.decode()
-    assert "No request carries a tag" in untagged
+    assert "<optgroup" not in viewer.get("/explorer?period=7d").content.decode()
     tags = [{"team": "red", "run": "1"}, {"team": "red"}, {"team": "=blue"}, {"run": "2"}]
-    post_events([native_event(tags=one, customer="acme") for one in tags])
-    page = viewer.get("/explorer?period=7d&group_by=tag").content.decode()
-    # The commonest, and the others to choose from.
-    assert "<option selected>team</option><option>run</option>" in page
-    assert "tag=team" in page
-    sums = {row["tag"]: row["requests"] for row in csv_of(viewer, "period=7d&group_by=tag")}
+    post_events([native_event(), *(native_event(tags=one, customer="acme") for one in tags)])
+    page = viewer.get("/explorer?period=7d&group_by=tag.team").content.decode()
+    # The commonest first, to choose from.
+    option = '<option value="tag.team" selected>team</option><option value="tag.run">run</option>'
+    assert option in page
+    assert ">tag team</button>" in page
+    assert "no tag team" in page
+    sums = {r["tag.team"]: r["requests"] for r in csv_of(viewer, "period=7d&group_by=tag.team")}
     assert sums == {"red": "2", "'=blue": "1", "": "5"}
-    rows = csv_of(viewer, "period=7d&group_by=tag,customer&tag=run")
-    groups = {(r["tag"], r["customer"]): r["cost_usd"] for r in rows if r["row"] == "group"}
+    rows = csv_of(viewer, "period=7d&group_by=tag.run,customer")
+    groups = {(r["tag.run"], r["customer"]): r["cost_usd"] for r in rows if r["row"] == "group"}
     assert groups == {
         ("1", "acme"): "0.000225",
         ("2", "acme"): "0.000225",
         ("", "acme"): "0.00045",
         ("", ""): "0.000225",
     }
+    # As addresses said it before.
+    assert rows == csv_of(viewer, "period=7d&group_by=tag,customer&tag=run")
     whole = csv_of(viewer, "period=7d&group_by=customer")[-1]
     assert [rows[-1][name] for name in ("cost_usd", "requests")] == [
         whole[name] for name in ("cost_usd", "requests")
     ]
-    narrowed = csv_of(viewer, "period=7d&group_by=tag&customer=")
-    assert [row["tag"] for row in narrowed] == ["", ""]
     for cut in ("hour", "day", "week", "month", "none"):
-        assert viewer.get(f"/explorer?period=7d&group_by=tag&interval={cut}").status_code == 200
-    long = viewer.get("/explorer?period=90d&group_by=tag").content.decode()
-    assert "at most 31 days and 200,000 requests" in long
-    assert viewer.get("/explorer/values?narrow=tag").status_code == 200
+        assert viewer.get(f"/explorer?group_by=tag.team&interval={cut}").status_code == 200
+
+
+def test_it_is_narrowed_to_what_carries_a_tag(
+    tenant: TenantInfo, post_events: Callable[..., Any], sign_in: Callable[..., Client]
+) -> None:
+    viewer = sign_in()
+    tags = ["red & blue", "green", ""]
+    post_events([native_event(tags={"team: a": one}) for one in tags])
+    post_events([native_event(customer="acme")])
+    red = urlencode({"tag.team: a": "red & blue"})
+    page = viewer.get(f"/explorer?period=7d&{red}").content.decode()
+    assert 'aria-label="Tag team: a: red &amp; blue, remove"' in page
+    assert page.count(escape(red)) > 3
+    assert csv_of(viewer, f"period=7d&{red}")[-1]["requests"] == "1"
+    either = urlencode([("tag.team: a", "green"), ("tag.team: a", "")])
+    assert csv_of(viewer, f"period=7d&{either}")[-1]["requests"] == "3"
+    assert csv_of(viewer, f"period=7d&{either}&customer=acme")[-1]["requests"] == "1"
+    offered = viewer.get("/explorer/values?period=7d&narrow=tag.team%3A+a").content.decode()
+    assert '<option value="red &amp; blue">red &amp; blue</option>' in offered
+    # What the form sends becomes a filter as any other.
+    sent = viewer.get("/explorer?period=7d&narrow=tag.team%3A+a&to=green").content.decode()
+    assert "Tag team: a: green, remove" in sent
+
+
+def test_more_than_can_be_looked_up_is_refused_in_words(
+    tenant: TenantInfo,
+    post_events: Callable[..., Any],
+    sign_in: Callable[..., Client],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    viewer = sign_in()
+    post_events([native_event(tags={"team": "red"})])
+    long = viewer.get("/explorer?period=90d&tag.team=red")
+    assert long.status_code == 200
+    page = long.content.decode()
+    assert "31 days and 1,000,000 requests at most" in page
+    assert "Choose fewer days" in page
+    assert "Tag team: red, remove" in page
+    assert "/explorer?period=7d&amp;tag.team=red" in page
+    file = viewer.get("/explorer/export.csv?period=90d&group_by=tag.team")
+    assert file.status_code == 422
+    assert b"this is about 9" in file.content
+    values = viewer.get("/explorer/values?period=90d&narrow=tag.team").content
+    assert b"too many requests" in values
+    monkeypatch.setattr("apps.usage.tagged_sums.MAX_REQUESTS", 0)
+    assert "this is about 1 requests" in viewer.get("/explorer?tag.team=red").content.decode()
 
 
 def test_a_repriced_charge_stays_with_its_tag(
@@ -267,8 +311,8 @@ def test_a_repriced_charge_stays_with_its_tag(
             " FROM usage_ledger WHERE tenant_id = %s AND tags IS NOT NULL",
             [tenant.id],
         )
-        rows = read_tagged(replace(query, group_by=(cast("Any", "tag"),)), "team")
-    assert {row.labels["tag"]: (row.cost_usd, row.requests) for row in rows} == {
+        rows = read_spend(replace(query, group_by=(tag_dimension("team"),))).rows
+    assert {row.labels["tag.team"]: (row.cost_usd, row.requests) for row in rows} == {
         "red": (Decimal("1.000225"), 1),
         None: (Decimal("0.000225"), 1),
     }

@@ -34,6 +34,8 @@ COLUMNS = {
     "task": "s.task",
     "router": "k.name",
     "status": "s.status",
+    "tag.team": "nullif(l.tags ->> 'team', '')",
+    "tag.run": "nullif(l.tags ->> 'run', '')",
 }
 SUMS = {
     "cost_usd": "coalesce(sum(l.cost_usd), 0)",
@@ -53,6 +55,7 @@ VALUES: dict[str, list[str | None]] = {
     "department": ["sales", None],
     "task": ["rag", None],
     "status": ["success", "error"],
+    "tag.team": ["red", "blue", None],
 }
 ZONES = ("Asia/Kathmandu", "America/New_York")
 NOW = datetime.now(UTC)
@@ -86,7 +89,10 @@ def some_events() -> list[dict[str, Any]]:
             "cache_read_tokens": chance.randrange(1000),
             "output_tokens": chance.randrange(900),
         }
-        named = {name: value for name, value in about.items() if value is not None}
+        team = about.pop("tag.team")
+        named: dict[str, Any] = {n: value for n, value in about.items() if value is not None}
+        # An empty tag is none.
+        named["tags"] = {"team": team or "", "run": str(chance.randrange(9))}
         events.append(native_event(timestamp=at.isoformat(), usage=usage, **named))
     return events
 

@@ -328,6 +328,21 @@ def test_what_cannot_be_answered_says_why(
     assert (response.status_code, response.json()["field"].split(".")[-1]) == refusal
 
 
+def test_lists_are_narrowed_to_a_tag(
+    client: Client, key: Key, post_events: PostEvents, get: Get
+) -> None:
+    post_events([native_event(tags={"team": "red"}), native_event(tags={"team": "blue"})])
+    post_events(native_event())
+
+    def listed(**tags: str) -> list[Any]:
+        return [row["tags"] for row in get("/charges", **tags)["rows"]]
+
+    assert listed(**{"tag.team": "red"}) == [{"team": "red"}]
+    assert listed(**{"tag.team": ""}) == [None]
+    refused = client.get("/api/v1/charges", {"tag.": "red"}, headers=key.headers)
+    assert refused.json()["code"] == "unknown_parameter"
+
+
 def test_a_charge_is_behind_the_wall(client: Client, key: Key, make_tenant: MakeTenant) -> None:
     charge_id = ingest(key.identity, event_id="mine", provider="acme", model="secret")
     roll_up(key.identity.tenant_id)

@@ -50,6 +50,49 @@ def test_default_is_the_month_so_far(client: Client, key: Key, some_usage: None)
     }
 
 
+def test_tags_split_and_narrow(client: Client, key: Key, post_events: PostEvents) -> None:
+    tags = [{"team": "red", "run": "1"}, {"team": "red"}, {"team": "blue"}, {"run": "2"}]
+    post_events([native_event(tags=one, customer="acme") for one in tags])
+    post_events([native_event(model="o3")])
+    dated = "gpt-4o-mini-2024-07-18"
+    rows = get(client, key, group_by="tag.team,model").json()["rows"]
+    assert {(r["tag.team"], r["model"]): r["requests"] for r in rows} == {
+        ("red", dated): 2,
+        ("blue", dated): 1,
+        (None, dated): 1,
+        (None, "o3"): 1,
+    }
+    assert get(client, key, **{"tag.team": "red"}).json()["total"]["requests"] == 2
+    assert get(client, key, **{"tag.team": "red", "tag.run": ""}).json()["total"]["requests"] == 1
+    either = get(client, key, **{"tag.team": ["blue", ""], "interval": "day"}).json()["rows"]
+    assert [row["requests"] for row in either] == [3]
+    text = get(client, key, format="csv", group_by="tag.team").content.decode()
+    assert text.startswith("tag.team,cost_usd,")
+    margins = client.get("/api/v1/margins", {"tag.team": "red"}, headers=key.headers).json()
+    assert margins["total"]["requests"] == 2
+
+
+def test_tags_are_looked_up_within_limits(
+    client: Client, key: Key, post_events: PostEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post_events(native_event(tags={"team": "red"}))
+    long = {"from": str(TODAY - timedelta(days=40)), "tag.team": "red"}
+    refused = get(client, key, **long)
+    assert refused.status_code == 422
+    assert refused.json()["code"] == "too_much_to_read"
+    assert "this is about" in refused.json()["detail"]
+    assert get(client, key, **{"tag.": "red"}).json()["code"] == "unknown_parameter"
+    # A statement that takes too long is given up, and the limit with it.
+    monkeypatch.setattr("apps.usage.tagged_sums.LONGEST_READ_MS", 1)
+    monkeypatch.setattr(
+        "apps.usage.tagged_sums._BUCKETS", {None: "(SELECT NULL::date FROM pg_sleep(1))"}
+    )
+    refused = get(client, key, **{"tag.team": "red"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "too_much_to_read")
+    assert "this takes longer" in refused.json()["detail"]
+    assert get(client, key).json()["total"]["requests"] == 1
+
+
 def test_groups_carry_their_labels_dearest_first(
     client: Client, key: Key, some_usage: None
 ) -> None:

@@ -1,17 +1,19 @@
 """What the list of charges is narrowed to, as its address says it. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from typing import Final, cast
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from apps.dashboards.explorer.state import DIMENSIONS, MAX_DAYS, MAX_FILTERS
+from django.http import QueryDict
+
+from apps.dashboards.explorer.state import DIMENSIONS, MAX_DAYS, MAX_FILTERS, dimension_label
 from apps.dashboards.page_state import Chip
 from apps.dashboards.periods import local_midnight
 from apps.usage.charges import ChargeQuery
-from apps.usage.selectors import Dimension
+from apps.usage.dimensions import Dimension, tag_dimension, tag_of
 
 SPANS: Final = {"day": 1, "week": 7, "month": 31, "year": 366}
 DEFAULT_SPAN: Final = "month"
@@ -24,7 +26,8 @@ TEXT_FILTERS: Final = ("model", "customer", "department", "status")
 @dataclass(frozen=True, slots=True)
 class ChargeFilter:
     """Empty is any. `price` is "unpriced" or "priced". `where` is what other pages narrow to, as
-    "dimension:value" (without a value: not attributed); `first` and `last` are local days."""
+    "dimension:value" (a tag as tag.KEY=value; without a value: not attributed); `first` and `last`
+    are local days."""
 
     model: str = ""
     customer: str = ""
@@ -43,7 +46,7 @@ class ChargeFilter:
     def pairs(self) -> list[tuple[str, str]]:
         plain = [(f.name, getattr(self, f.name)) for f in fields(self) if f.name != "where"]
         found = [(name, str(value)) for name, value in plain if value]
-        return [*found, *(("where", f"{d}:{v or ''}") for d, v in self.where)]
+        return [*found, *where_pairs(self.where)]
 
     def address(self, before_id: int) -> str:
         """The query string of what follows a charge."""
@@ -53,7 +56,7 @@ class ChargeFilter:
         """What the form does not show, each to be taken away."""
         chips = [
             Chip(
-                f"{DIMENSIONS[dimension]}: {value or 'not attributed'}",
+                f"{dimension_label(dimension)}: {value or 'not attributed'}",
                 self._without_one(path, (dimension, value)),
                 is_on=True,
             )
@@ -92,15 +95,24 @@ class ChargeFilter:
         )
 
 
+def where_pairs(where: Iterable[tuple[Dimension, str | None]]) -> list[tuple[str, str]]:
+    """How an address of the list says what it is narrowed to. A tag's key may hold a colon."""
+    return [
+        ("where", f"{dimension}:{value or ''}")
+        if tag_of(dimension) is None
+        else (dimension, value or "")
+        for dimension, value in where
+    ]
+
+
 def _at(path: str, wanted: ChargeFilter) -> str:
     return f"{path}?{urlencode(wanted.pairs())}"
 
 
-def read_charge_filter(given: Mapping[str, str], where: Sequence[str]) -> ChargeFilter:
+def read_charge_filter(given: QueryDict) -> ChargeFilter:
     """What the address asks for; what it gets wrong falls back, as on every page."""
     text = {n: given.get(n, "").replace("\0", "").strip()[:MAX_LENGTH] for n in TEXT_FILTERS}
     price, span = given.get("price", ""), given.get("span", "")
-    split = [one.partition(":") for one in where[:MAX_FILTERS] if "\0" not in one]
     first, last = _day(given.get("first", "")), _day(given.get("last", ""))
     if not first or not last or not 0 <= (last - first).days < MAX_DAYS:
         first = last = None
@@ -108,14 +120,21 @@ def read_charge_filter(given: Mapping[str, str], where: Sequence[str]) -> Charge
         **text,
         price=price if price in ("unpriced", "priced") else "",
         span=span if span in SPANS else DEFAULT_SPAN,
-        where=tuple(
-            (cast("Dimension", dimension), value[:MAX_LENGTH] or None)
-            for dimension, _, value in split
-            if dimension in DIMENSIONS
-        ),
+        where=_read_where(given),
         first=first,
         last=last,
     )
+
+
+def _read_where(given: QueryDict) -> tuple[tuple[Dimension, str | None], ...]:
+    split = [one.partition(":")[::2] for one in given.getlist("where")]
+    found = [(name, value) for name, value in split if name in DIMENSIONS]
+    found += [(n, v) for n, vs in given.lists() if tag_of(n) is not None for v in vs]
+    # The form has one field for a tag: "team=search", and "team=" for what carries no team.
+    key, _, value = given.get("tagged", "").strip().partition("=")
+    found += [(tag_dimension(key.strip()), value.strip())] if tag_of(tag_dimension(key)) else []
+    kept = [(cast("Dimension", n), v[:MAX_LENGTH] or None) for n, v in found if "\0" not in v]
+    return tuple(dict.fromkeys(kept))[:MAX_FILTERS]
 
 
 def _day(text: str) -> date | None:

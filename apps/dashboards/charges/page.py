@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from django.db import DatabaseError
@@ -11,7 +12,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from apps.dashboards.charges import words as charge_words
-from apps.dashboards.charges.filter import MAX_LENGTH, ChargeFilter, read_charge_filter
+from apps.dashboards.charges.filter import (
+    MAX_LENGTH,
+    ChargeFilter,
+    read_charge_filter,
+    where_pairs,
+)
 from apps.dashboards.page import PageRequest, page, usage_page
 from apps.dashboards.pricing import words as pricing_words
 from apps.dashboards.reading import Names
@@ -30,11 +36,14 @@ from apps.usage.charges import (
     list_charges,
     read_charge,
 )
+from apps.usage.dimensions import tag_dimension
 
 SPAN_WORDS: Final = {
     "day": "24 hours", "week": "7 days", "month": "31 days", "year": "366 days",
 }  # fmt: skip
 PAGE_SIZE: Final = 50
+# What the form has a field for; all else that the list is narrowed to it carries along.
+FIELDS: Final = ("model", "customer", "department", "status", "price", "span")
 STATUSES: Final = ("success", "error", "timeout", "rate_limited", "cancelled")
 DEFAULT_SOURCE: Final = "default"
 
@@ -81,7 +90,7 @@ def charges(request: PageRequest) -> HttpResponse:
         found = _find(sought, request.GET.get("source", "").replace("\0", "").strip())
         if found is not None:
             return redirect("charge", charge_id=found)
-    wanted = read_charge_filter(request.GET, request.GET.getlist("where"))
+    wanted = read_charge_filter(request.GET)
     before_id = _number(request.GET.get("before", ""))
     listing = _NOTHING if sought else _list(request, wanted, before_id)
     rows, has_more, too_wide = listing
@@ -91,7 +100,7 @@ def charges(request: PageRequest) -> HttpResponse:
         "too_wide": too_wide,
         "wanted": wanted,
         "filter_chips": wanted.chips(request.path),
-        "kept": [pair for pair in wanted.pairs() if pair[0] in ("where", "first", "last")],
+        "kept": [pair for pair in wanted.pairs() if pair[0] not in FIELDS],
         "sought": sought,
         "spans": SPAN_WORDS.items(),
         "statuses": STATUSES,
@@ -139,7 +148,10 @@ def _explain(request: PageRequest, charge_id: int) -> HttpResponse:
         "received": pricing_words.moment_words(one.received_at, zone),
         "customer": names.customer(one.customer) if one.customer else "",
         "department": names.department(one.department) if one.department else "",
-        "tags": sorted((one.tags or {}).items()),
+        "tags": [
+            (key, value, f"?{urlencode(where_pairs([(tag_dimension(key), value)]))}")
+            for key, value in sorted((one.tags or {}).items())
+        ],
         "conditions": sorted((one.price_context or {}).items()),
     }
     return render(request, "dashboards/charge.html", context)

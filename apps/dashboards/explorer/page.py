@@ -1,5 +1,6 @@
 """The explorer: any question about usage, its answer, its charges, its file, its saved views."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 from urllib.parse import urlencode
@@ -8,9 +9,16 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
+from apps.dashboards.charges.filter import where_pairs
 from apps.dashboards.explorer import export as explorer_export
 from apps.dashboards.explorer.measures import MEASURES, REPORTED
-from apps.dashboards.explorer.reading import Explorer, ExplorerRow, ValueNames, read_explorer
+from apps.dashboards.explorer.reading import (
+    Explorer,
+    ExplorerRow,
+    ValueNames,
+    read_explorer,
+    unread_explorer,
+)
 from apps.dashboards.explorer.saved_views import (
     Person,
     SavedViewError,
@@ -25,20 +33,25 @@ from apps.dashboards.explorer.state import (
     INTERVALS,
     TOPS,
     ExplorerState,
+    dimension_label,
+    dimension_words,
+    is_dimension,
     read_explorer_state,
 )
 from apps.dashboards.page import PageRequest, page, usage_page
 from apps.dashboards.page_state import Chip
 from apps.dashboards.periods import PERIOD_LABELS, end_of_day
 from apps.dashboards.reading import read_in_usd, read_period
-from apps.dashboards.templatetags.figures_of_speech import count
 from apps.tenants.core.access import role_allows_changes
 from apps.tenants.core.exchange import Converted
+from apps.usage.dimensions import Dimension, are_of_slices, tag_dimension, tag_of
 from apps.usage.reporting import read_reporting
-from apps.usage.selectors import Dimension, SpendQuery
-from apps.usage.tagged_spend import MAX_REQUESTS, TAG, list_tag_keys, measure_fit
+from apps.usage.selectors import SpendQuery, TooMuchToReadError
+from apps.usage.tagged_sums import list_tag_keys
 
 VALUES_OFFERED: Final = 200
+# A tag may be called anything.
+UNFIT_FOR_A_FILE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 # A year by day and group is summed in moments; more would not be.
 MOST_REPORTED_DAYS: Final = 400
 
@@ -70,37 +83,23 @@ def _show(
     error: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    state, tags = _with_tag(request, state)
-    shown, reporting = _in_own_currency(request, state)
-    report = read_explorer(shown, request.tenant.zone, request.now)
+    too_much = ""
+    try:
+        shown, reporting = _in_own_currency(request, state)
+        report = read_explorer(shown, request.tenant.zone, request.now)
+    except TooMuchToReadError as refused:
+        reporting, too_much = None, str(refused)
+        report = unread_explorer(state, request.tenant.zone, request.now)
     is_part = bool(request.htmx) and not request.htmx.boosted
     name = "explorer_body" if is_part else "explorer"
-    context = (
-        _context(request, report) | {"said": said, "error": error, "reporting": reporting} | tags
-    )
+    context = _context(request, report) | {
+        "said": said,
+        "error": error,
+        "reporting": reporting,
+        "too_much": too_much,
+        "fewer_days": reverse("explorer") + replace(state, period="7d", first=None).query(),
+    }
     return render(request, f"dashboards/{name}.html", context, status=status)
-
-
-def _with_tag(request: PageRequest, state: ExplorerState) -> tuple[ExplorerState, dict[str, Any]]:
-    """Split by a tag that is there, where few enough requests carry it; else by something else, and
-    why."""
-    if not state.by_tag:
-        return state, {}
-    period = state.read_period(request.tenant.zone, request.now)
-    end = end_of_day(period.end, request.tenant.zone)
-    query = SpendQuery(start=period.start, end=end, filters=state.spend_filters)
-    fit, keys = measure_fit(query), list_tag_keys(query)
-    key = state.tag or next(iter(keys), "")
-    if key and fit.fits:
-        return replace(state, tag=key), {"tag_keys": list(dict.fromkeys([key, *keys]))}
-    note = (
-        f"Tags are summed request by request: at most 31 days and {count(MAX_REQUESTS)} requests at"
-        " once. Choose fewer days, or narrow it."
-    )
-    if fit.fits:
-        note = f"No request carries a tag {period.in_words}."
-    others = tuple(one for one in state.group_by if one != TAG)
-    return replace(state, group_by=others or ("model",), tag=""), {"tag_note": note}
 
 
 def _in_own_currency(
@@ -117,7 +116,9 @@ def _in_own_currency(
         )
     )
     is_told = reporting is not None and reporting.amount is not None
-    is_told = is_told and len(period.days) <= MOST_REPORTED_DAYS and not state.by_tag
+    # What names a tag is summed from the ledger, in USD alone.
+    is_told = is_told and are_of_slices((*state.group_by, *state.spend_filters))
+    is_told = is_told and len(period.days) <= MOST_REPORTED_DAYS
     if state.measure.key == REPORTED and not is_told:
         state = replace(state, measure=MEASURES["cost_usd"])
     return state, reporting
@@ -134,6 +135,8 @@ def _context(request: PageRequest, report: Explorer) -> dict[str, Any]:
         "most_days": MOST_REPORTED_DAYS,
         "measures": list({one.key: one for one in (state.at_rest, *MEASURES.values())}.values()),
         "dimensions": DIMENSIONS.items(),
+        "tag_dimensions": _tag_dimensions(request, state),
+        "group_words": [dimension_words(one) for one in state.group_by],
         "second": state.group_by[1] if len(state.group_by) > 1 else "",
         "intervals": INTERVALS.items(),
         "periods": [*PERIOD_LABELS.items(), (DAYS, "Days of my own")],
@@ -144,7 +147,7 @@ def _context(request: PageRequest, report: Explorer) -> dict[str, Any]:
         "narrowing": state.filter_pairs(),
         "filter_chips": [
             Chip(
-                f"{DIMENSIONS[dimension]}: {report.names.of(dimension, value)}",
+                f"{dimension_label(dimension)}: {report.names.of(dimension, value)}",
                 path + state.without(dimension, value).query(),
                 is_on=True,
             )
@@ -157,6 +160,14 @@ def _context(request: PageRequest, report: Explorer) -> dict[str, Any]:
         "views": _views(request),
         "here": state.query(),
     }
+
+
+def _tag_dimensions(request: PageRequest, state: ExplorerState) -> list[tuple[str, str]]:
+    """(dimension, key) of the tags that are there, and of those that are shown."""
+    shown = [key for one in state.group_by if (key := tag_of(one)) is not None]
+    # A comma stands between dimensions.
+    found = [key for key in list_tag_keys(request.now) if "," not in key]
+    return [(tag_dimension(key), key) for key in dict.fromkeys([*found, *shown])]
 
 
 def _views(request: PageRequest) -> Any:
@@ -174,13 +185,10 @@ def _table_row(report: Explorer, row: ExplorerRow) -> TableRow:
     return TableRow(
         row=row,
         names=[
-            (name, "" if dimension == TAG else path + state.drilled(dimension, value).query())
+            (name, path + state.drilled(dimension, value).query())
             for dimension, value, name in zip(state.group_by, key, row.names, strict=True)
         ],
-        # The list of charges knows no tags.
-        charges=""
-        if state.by_tag
-        else _charges_address(report, tuple(zip(state.group_by, key, strict=True))),
+        charges=_charges_address(report, tuple(zip(state.group_by, key, strict=True))),
     )
 
 
@@ -193,7 +201,7 @@ def _charges_address(report: Explorer, of: tuple[tuple[Dimension, str | None], .
     own = [pair for pair in of if pair[0] != "department_tree" or pair[0] not in filtered]
     split = {dimension for dimension, _ in own}
     kept = [pair for pair in report.state.filters if pair[0] not in split]
-    pairs += [("where", f"{dimension}:{value or ''}") for dimension, value in (*kept, *own)]
+    pairs += where_pairs((*kept, *own))
     return f"{reverse('charges')}?{urlencode(pairs)}"
 
 
@@ -202,12 +210,16 @@ def explorer_values(request: PageRequest) -> HttpResponse:
     """What a dimension can be narrowed to in the period shown, the dearest first."""
     state = read_explorer_state(request.GET)
     dimension = request.GET.get("narrow", "")
-    if dimension not in DIMENSIONS or dimension == TAG:
+    if not is_dimension(dimension):
         return render(request, "dashboards/explorer_values.html", {"values": []})
     of = cast("Dimension", dimension)
     others = {d: v for d, v in state.spend_filters.items() if d != of}
     zone = request.tenant.zone
-    rows = read_period(state.read_period(zone, request.now), zone, (of,), others, read=read_in_usd)
+    period = state.read_period(zone, request.now)
+    try:
+        rows = read_period(period, zone, (of,), others, read=read_in_usd)
+    except TooMuchToReadError:
+        return render(request, "dashboards/explorer_values.html", {"too_many": True})
     rows.sort(key=lambda row: (-row.cost_usd, -row.requests))
     names = ValueNames()
     values = [(row.labels[of] or "", names.of(of, row.labels[of])) for row in rows]
@@ -224,15 +236,20 @@ def _export(request: PageRequest, form: str) -> HttpResponse:
     if form not in explorer_export.CONTENT_TYPES:
         raise Http404
     asked = read_explorer_state(request.GET, request.tenant.currency)
-    state, _ = _in_own_currency(request, _with_tag(request, asked)[0])
-    tables = explorer_export.shown_tables(read_explorer(state, request.tenant.zone, request.now))
+    try:
+        state, _ = _in_own_currency(request, asked)
+        report = read_explorer(state, request.tenant.zone, request.now)
+    except TooMuchToReadError as error:
+        return HttpResponse(str(error), status=422, content_type="text/plain; charset=utf-8")
+    tables = explorer_export.shown_tables(report)
     one = tables[-1] if request.GET.get("of") == "time" else tables[0]
     if form == "xlsx":
         body = explorer_export.as_xlsx(tables)
     else:
         body = (explorer_export.as_csv if form == "csv" else explorer_export.as_parquet)(one)
     response = HttpResponse(body, content_type=explorer_export.CONTENT_TYPES[form])
-    name = f"{state.measure.column}-by-{'-'.join(state.group_by)}.{form}"
+    groups = UNFIT_FOR_A_FILE.sub("_", "-".join(state.group_by))
+    name = f"{state.measure.column}-by-{groups}.{form}"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 

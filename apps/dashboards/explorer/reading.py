@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -14,7 +13,7 @@ from apps.dashboards.colours import Series
 from apps.dashboards.explorer import figures as explorer_figures
 from apps.dashboards.explorer.figures import Drawn
 from apps.dashboards.explorer.measures import REPORTED, Measure
-from apps.dashboards.explorer.state import DIMENSIONS, ExplorerState
+from apps.dashboards.explorer.state import ExplorerState, dimension_words
 from apps.dashboards.explorer.words import explorer_answer, explorer_title
 from apps.dashboards.figures import Figure
 from apps.dashboards.periods import Period, end_of_day
@@ -26,7 +25,6 @@ from apps.dashboards.ticks import Axis, day_axis, hour_axis, month_axis, week_ax
 from apps.pricing.core.money import EXACT
 from apps.usage.reporting import read_reported
 from apps.usage.selectors import Dimension, Interval, SpendQuery, SpendRow
-from apps.usage.tagged_spend import TAG, read_tagged
 
 SERIES_DRAWN: Final = 8
 BARS_DRAWN: Final = 15
@@ -130,7 +128,7 @@ class ValueNames:
         if dimension in ("department", "department_tree"):
             return self._read().department(value)
         if value is None:
-            return f"no {DIMENSIONS[dimension].lower()}"
+            return f"no {dimension_words(dimension)}"
         return value
 
     def _read(self) -> Names:
@@ -179,9 +177,28 @@ def read_explorer(state: ExplorerState, zone: ZoneInfo, now: datetime) -> Explor
     )
 
 
+def unread_explorer(state: ExplorerState, zone: ZoneInfo, now: datetime) -> Explorer:
+    """What can be told of a question that was not read: which one it is."""
+    nothing = _summed(state, "all", [])
+    return Explorer(
+        state=state,
+        period=state.read_period(zone, now),
+        interval=None,
+        rows=[],
+        rest=None,
+        whole=nothing,
+        group_count=0,
+        answer=(),
+        title="",
+        legend=[],
+        figure={},
+        bars=0,
+        over_time=[],
+        names=ValueNames(),
+    )
+
+
 def _read_of(state: ExplorerState) -> Read:
-    if state.by_tag:
-        return partial(read_tagged, key=state.tag)
     return read_reported if state.measure.key == REPORTED else read_in_usd
 
 
@@ -326,7 +343,7 @@ def _read_cells(
     """The leading groups' sums per bucket: only their values of the first dimension are read."""
     first = state.group_by[0]
     filters = state.spend_filters
-    if first not in filters and first != TAG and leading:
+    if first not in filters and leading:
         filters[first] = tuple({row.key[0] for row in leading if row.key})
     wanted = {row.key for row in leading}
     cells: dict[tuple[Key | None, date | datetime], Sums] = {}

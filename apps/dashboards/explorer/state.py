@@ -6,7 +6,7 @@ Dimensions and filters are named as in GET /api/v1/spend; an empty value is "not
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Final, cast, get_args
+from typing import Final, cast
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -22,8 +22,8 @@ from apps.dashboards.periods import (
     read_period,
 )
 from apps.tenants.core.exchange import USD
-from apps.usage.selectors import Dimension, Interval
-from apps.usage.tagged_spend import MAX_KEY, TAG
+from apps.usage.dimensions import Dimension, tag_dimension, tag_of
+from apps.usage.selectors import Interval
 
 DIMENSIONS: Final[Mapping[Dimension, str]] = {
     "model": "Model",
@@ -39,8 +39,6 @@ DIMENSIONS: Final[Mapping[Dimension, str]] = {
     "task": "Task",
     "router": "Router",
     "status": "Status",
-    # Of one tag, `ExplorerState.tag`; no dimension of rollups (apps.usage.tagged_spend).
-    TAG: "Tag",
 }
 INTERVALS: Final[Mapping[str, str]] = {
     "none": "The whole",
@@ -64,7 +62,6 @@ NEXT: Final[Mapping[Dimension, Dimension]] = {
     "task": "model",
     "router": "model",
     "status": "model",
-    TAG: "model",
 }
 TOPS: Final = (10, 25, 100, 250)
 MAX_GROUPS: Final = 2
@@ -74,6 +71,21 @@ MAX_DAYS: Final = 1100
 # The most days that are cut into so small parts; more are cut into the next larger.
 MAX_DAYS_OF: Final[Mapping[str, int]] = {"hour": 31, "day": 400}
 COARSER: Final[Mapping[str, str]] = {"hour": "day", "day": "month"}
+
+
+def is_dimension(name: str) -> bool:
+    return name in DIMENSIONS or tag_of(name) is not None
+
+
+def dimension_label(dimension: Dimension) -> str:
+    key = tag_of(dimension)
+    return DIMENSIONS[dimension] if key is None else f"Tag {key}"
+
+
+def dimension_words(dimension: Dimension) -> str:
+    """Within a sentence; a tag's own name stays as it is."""
+    key = tag_of(dimension)
+    return DIMENSIONS[dimension].lower() if key is None else f"tag {key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +100,6 @@ class ExplorerState:
     top: int = TOPS[0]
     # What is shown where the address names no measure.
     at_rest: Measure = MEASURES["cost_usd"]
-    # Which tag is meant where it is split by tag; empty: the commonest.
-    tag: str = ""
-
-    @property
-    def by_tag(self) -> bool:
-        return TAG in self.group_by
 
     @property
     def spend_filters(self) -> dict[Dimension, tuple[str | None, ...]]:
@@ -111,8 +117,6 @@ class ExplorerState:
             pairs.append(("measure", self.measure.key))
         if self.group_by != rest.group_by:
             pairs.append(("group_by", ",".join(self.group_by)))
-        if self.tag and self.by_tag:
-            pairs.append((TAG, self.tag))
         if self.interval != rest.interval:
             pairs.append(("interval", self.interval))
         pairs += self.period_pairs()
@@ -142,10 +146,11 @@ class ExplorerState:
 
     def drilled(self, dimension: Dimension, value: str | None) -> "ExplorerState":
         """Narrowed to one value of what it is split by, and split by something else instead."""
+        next_of = NEXT.get(dimension, "model")
         taken = {dimension, *(name for name, _ in self.filters)}
         others = tuple(one for one in self.group_by if one != dimension)
-        wanted: list[Dimension] = [NEXT[dimension], "model", "customer", "task", "backend"]
-        further = next((one for one in wanted if one not in taken), NEXT[dimension])
+        wanted: list[Dimension] = [next_of, "model", "customer", "task", "backend"]
+        further = next((one for one in wanted if one not in taken), next_of)
         return replace(
             self.with_filters((dimension, value)),
             group_by=others or (further,),
@@ -178,7 +183,6 @@ def read_explorer_state(query: QueryDict, currency: str = USD) -> ExplorerState:
     return ExplorerState(
         measure=MEASURES.get(query.get("measure", ""), at_rest),
         at_rest=at_rest,
-        tag=query.get(TAG, "").replace("\x00", "")[:MAX_KEY],
         group_by=_read_groups(query) or rest.group_by,
         interval=interval if interval in INTERVALS else rest.interval,
         period=period if period in PERIOD_LABELS else rest.period,
@@ -192,7 +196,9 @@ def read_explorer_state(query: QueryDict, currency: str = USD) -> ExplorerState:
 def _read_groups(query: QueryDict) -> tuple[Dimension, ...]:
     """`group_by` as in the API; a form sends its second choice as `and`."""
     named = [*query.get("group_by", "").split(","), query.get("and", "")]
-    found = [name for name in dict.fromkeys(named) if name in DIMENSIONS]
+    # Addresses of old said `tag` and, apart from it, which.
+    named = [tag_dimension(query.get("tag", "")) if name == "tag" else name for name in named]
+    found = [name for name in dict.fromkeys(named) if is_dimension(name)]
     return cast("tuple[Dimension, ...]", tuple(found[:MAX_GROUPS]))
 
 
@@ -211,20 +217,19 @@ def _read_days(query: QueryDict) -> tuple[date | None, date | None]:
     return max(first, last - timedelta(days=MAX_DAYS - 1)), last
 
 
+def _tags_in(query: QueryDict) -> list[Dimension]:
+    return [cast("Dimension", name) for name in query if tag_of(name) is not None]
+
+
 def _read_filters(query: QueryDict) -> tuple[tuple[Dimension, str | None], ...]:
     found: list[tuple[Dimension, str | None]] = [
         (dimension, value or None)
-        for dimension in get_args(Dimension)
+        for dimension in (*DIMENSIONS, *_tags_in(query))
         for value in query.getlist(dimension)
         if len(value) <= MAX_FILTER_LENGTH and "\x00" not in value
     ]
     # A form adds one more: which dimension, and what of it.
     narrowed, to = query.get("narrow", ""), query.getlist("to")
-    if (
-        narrowed in get_args(Dimension)
-        and to
-        and len(to[0]) <= MAX_FILTER_LENGTH
-        and "\x00" not in to[0]
-    ):
+    if is_dimension(narrowed) and to and len(to[0]) <= MAX_FILTER_LENGTH and "\x00" not in to[0]:
         found.append((cast("Dimension", narrowed), to[0] or None))
     return tuple(dict.fromkeys(found))[:MAX_FILTERS]

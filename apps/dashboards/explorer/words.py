@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from apps.dashboards.explorer.state import DIMENSIONS, ExplorerState
+from apps.dashboards.explorer.state import ExplorerState, dimension_words
 from apps.dashboards.periods import Period
 from apps.dashboards.sentences import TELLING_CHANGE, Answer, Phrase, unpriced_sentence
 from apps.dashboards.templatetags.figures_of_speech import change, fraction
@@ -46,7 +46,7 @@ def explorer_answer(
 
 def explorer_title(state: ExplorerState, rows: Sequence["ExplorerRow"]) -> str:
     """The finding: who leads, and with how much."""
-    what = " and ".join(DIMENSIONS[dimension].lower() for dimension in state.group_by)
+    what = " and ".join(dimension_words(dimension) for dimension in state.group_by)
     known = [row for row in rows if row.value]
     label = state.measure.label
     if not known:
