@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -19,10 +20,12 @@ from apps.dashboards.conventions import written_as
 from apps.dashboards.money import in_own_currency
 from apps.dashboards.setup.onboarding import first_event_context
 from apps.tenants.core.access import role_allows_changes
+from apps.tenants.core.sign_in_limits import client_address
 from apps.tenants.locales import Conventions, choose_conventions
 from apps.tenants.middleware import TenantRequest
 from apps.tenants.scoping import reading_once, tenant_scope
 from apps.tenants.selectors import Membership, TenantInfo, get_tenant
+from apps.tenants.sessions import note_use
 from apps.usage.selectors import read_last_event_at
 
 
@@ -49,6 +52,11 @@ def page(view: PageView) -> Callable[[HttpRequest], HttpResponse]:
         if request.membership is None:
             return render(request, "dashboards/no_organisation.html", status=403)
         request.now = datetime.now(UTC)
+        note_use(
+            session_key=request.session.session_key or "",
+            address=address_of(request),
+            now=request.now,
+        )
         reads_only = request.method in ("GET", "HEAD")
         with (
             tenant_scope(request.membership.tenant_id),
@@ -103,6 +111,12 @@ def changing(view: PageView) -> Callable[[HttpRequest], HttpResponse]:
         return view(request)
 
     return page(allowed)
+
+
+def address_of(request: HttpRequest) -> str:
+    """Where a request comes from; see COSTBOARD_PROXIES."""
+    peer = request.META.get("REMOTE_ADDR", "")
+    return client_address(peer, request.headers.get("X-Forwarded-For", ""), settings.PROXIES)
 
 
 def sign_in_first(request: Any) -> HttpResponse:

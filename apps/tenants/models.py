@@ -53,6 +53,9 @@ class UserSession(models.Model):
     address = models.CharField(max_length=45, blank=True)
     agent = models.CharField(max_length=300, blank=True)
     began_at = models.DateTimeField()
+    # Where and about when it was used since; None: not since that is kept.
+    used_address = models.CharField(max_length=45, blank=True)
+    used_at = models.DateTimeField(null=True)
 
 
 class SignInCount(models.Model):

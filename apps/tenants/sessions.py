@@ -5,17 +5,24 @@ is gone says nothing, and is cleared away when its person signs in again.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.contrib.sessions.models import Session
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from apps.tenants.core.agents import agent_words
 from apps.tenants.models import UserSession
 
 MAX_SESSIONS: Final = 100
 MAX_AGENT: Final = 300
+# When a session was last used is known to so much: not every request writes.
+USE_NOTED_EVERY: Final = timedelta(minutes=5)
+MOST_REMEMBERED: Final = 10_000
+
+# Session key -> until when this process leaves its row alone. Another process may write it too.
+_noted: dict[str, datetime] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,8 @@ class SessionInfo:
     browser: str
     address: str
     began_at: datetime
+    used_at: datetime
+    used_address: str
     is_this: bool
 
 
@@ -40,19 +49,36 @@ def begin_session(
             "address": address[:45],
             "agent": agent.replace("\0", "")[:MAX_AGENT],
             "began_at": now,
+            "used_at": now,
+            "used_address": address[:45],
         },
     )
 
 
+def note_use(*, session_key: str, address: str, now: datetime) -> None:
+    """Remember when and from where a session was used, once every few minutes."""
+    if _noted.get(session_key, now) > now:
+        return
+    if len(_noted) >= MOST_REMEMBERED:
+        _noted.clear()
+    _noted[session_key] = now + USE_NOTED_EVERY
+    UserSession.objects.filter(
+        Q(used_at__isnull=True) | Q(used_at__lte=now - USE_NOTED_EVERY), session_key=session_key
+    ).update(used_at=now, used_address=address[:45])
+
+
 def list_sessions(user_id: int, *, this_key: str, now: datetime) -> list[SessionInfo]:
-    """The newest first, at most MAX_SESSIONS."""
-    rows = _live(now).filter(user_id=user_id).order_by("-began_at", "-id")[:MAX_SESSIONS]
+    """The last used first, at most MAX_SESSIONS."""
+    own = _live(now).filter(user_id=user_id).annotate(last=Coalesce("used_at", "began_at"))
+    rows = own.order_by("-last", "-id")[:MAX_SESSIONS]
     return [
         SessionInfo(
             row.pk,
             agent_words(row.agent),
             row.address,
             row.began_at,
+            row.last,
+            row.used_address or row.address,
             is_this=row.session_key == this_key,
         )
         for row in rows

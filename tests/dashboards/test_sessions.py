@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from apps.dashboards.setup.password_letters import LinkNotSentError, send_link
@@ -81,6 +83,38 @@ def test_one_session_is_ended_and_the_others_stay(email: str) -> None:
     assert "That session has ended." in ended
     assert '<th scope="row">Safari' not in ended
     assert (is_in(phone), is_in(desk), is_in(here)) == (False, True, True)
+
+
+def test_a_session_tells_when_and_from_where_it_was_last_used(
+    email: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, phone = signed_in(email), signed_in(email, SAFARI)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE tenants_usersession SET used_at = '2026-02-03 04:05Z',"
+            " began_at = '2026-01-02 03:04Z' WHERE agent = %s AND user_id ="
+            " (SELECT id FROM tenants_user WHERE email = %s)",
+            [SAFARI, email],
+        )
+    (row,) = re.findall(r'<tr><th scope="row">Safari.*?</tr>', account(here))
+    assert "2026-02-03T04:05:00" in row
+    assert "2026-01-02T03:04:00" in row
+    # As if the five minutes of this process were over.
+    monkeypatch.setattr("apps.tenants.sessions._noted", {})
+    with CaptureQueriesContext(connection) as asked:
+        for _ in range(3):
+            phone.get("/account", REMOTE_ADDR="192.0.2.7")
+    assert (
+        len([one for one in asked if "usersession" in one["sql"] and "UPDATE" in one["sql"]]) == 1
+    )
+    (row,) = re.findall(r'<tr><th scope="row">Safari.*?</tr>', account(here))
+    assert datetime.now(UTC).strftime("%Y-%m-%dT") in row
+    assert "<td>192.0.2.7</td>" in row
+    assert "from 127.0.0.1</span>" in row
+    # Another process may write no sooner.
+    monkeypatch.setattr("apps.tenants.sessions._noted", {})
+    phone.get("/account", REMOTE_ADDR="192.0.2.8")
+    assert "192.0.2.8" not in account(here)
 
 
 def test_nobody_ends_anothers_session(email: str, tenant: TenantInfo) -> None:

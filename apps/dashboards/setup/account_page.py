@@ -10,9 +10,9 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from apps.dashboards.alerts.words import moment_words
 from apps.dashboards.corrections.run_requests import as_number
-from apps.dashboards.page import PageRequest, page
+from apps.dashboards.page import PageRequest, address_of, page
 from apps.dashboards.periods import dated
-from apps.dashboards.setup.accounts import MAX_CREDENTIAL_LENGTH, address_of, wait_words
+from apps.dashboards.setup.accounts import MAX_CREDENTIAL_LENGTH, wait_words
 from apps.dashboards.templatetags.figures_of_speech import count, usd
 from apps.tenants.errors import InvalidTenantInputError
 from apps.tenants.locales import offered_names
@@ -110,7 +110,7 @@ def _show(request: PageRequest, *, status: int = 200, **more: Any) -> HttpRespon
         "tenant": request.tenant,
         "errors": {},
         "sessions": [
-            (one, moment_words(one.began_at, request.tenant.zone))
+            (one, *(moment_words(at, request.tenant.zone) for at in (one.began_at, one.used_at)))
             for one in list_sessions(
                 int(request.user.pk or 0),
                 this_key=request.session.session_key or "",

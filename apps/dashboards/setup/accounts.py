@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from apps.tenants.core.sign_in_limits import client_address
+from apps.dashboards.page import address_of
 from apps.tenants.first_run import needs_setup
 from apps.tenants.middleware import SESSION_KEY
 from apps.tenants.sessions import begin_session
@@ -82,12 +82,6 @@ def wait_words(wait_until: datetime, now: datetime) -> str:
     minutes = max(1, ceil((wait_until - now).total_seconds() / 60))
     many = "a minute" if minutes == 1 else f"{minutes} minutes"
     return f"Too many attempts failed. Try again in {many}."
-
-
-def address_of(request: HttpRequest) -> str:
-    """Where a request comes from; see COSTBOARD_PROXIES."""
-    peer = request.META.get("REMOTE_ADDR", "")
-    return client_address(peer, request.headers.get("X-Forwarded-For", ""), settings.PROXIES)
 
 
 def _safe_address(request: HttpRequest, address: str) -> str:

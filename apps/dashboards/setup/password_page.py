@@ -12,8 +12,9 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 from kombu.exceptions import OperationalError as NoBrokerError
 
+from apps.dashboards.page import address_of
 from apps.dashboards.sentences import capitalised
-from apps.dashboards.setup.accounts import MAX_CREDENTIAL_LENGTH, address_of, wait_words
+from apps.dashboards.setup.accounts import MAX_CREDENTIAL_LENGTH, wait_words
 from apps.dashboards.tasks import send_password_link
 from apps.tenants.errors import InvalidTenantInputError
 from apps.tenants.password_reset import find_reset, reset_password
