@@ -42,6 +42,20 @@ def row(action: str, subject: str = "thing:7", **values: Any) -> AuditRow:
             row("rate.added", after={"provider": "openai", "model": "gpt-4o"}),
             "set a price of openai/gpt-4o",
         ),
+        (row("rate.ended", before={"backend": "local/qwen"}), "ended a price of local/qwen"),
+        (
+            row(
+                "budget.created",
+                "budget:1",
+                after={"scope": {"department": "rd"}, "period": "month"},
+            ),
+            "made the budget of department rd, by the month",
+        ),
+        (row("budget.created", "budget:1", after={"scope": {}}), "made the budget of everything"),
+        (
+            row("hardware.node_added", "hardware_node:1", after={"name": "l4-host-1"}),
+            "added the machine l4-host-1",
+        ),
         (row("customer.changed", before={"name": "Acme"}), "changed the customer Acme"),
         # Nobody wrote words for it yet: it is told all the same.
         (row("telescope.pointed_up", "telescope:3"), "pointed up: telescope telescope 3"),

@@ -84,6 +84,17 @@ SENTENCES: Final = {
     "alias.ended": "ended {it}",
     "alias.withdrawn": "withdrew {it}",
     "catalogue.synced": "took over the price list {package_version}",
+    "hardware.pool_added": "made the hardware pool {it}",
+    "hardware.asset_added": "added the asset {it}",
+    "hardware.asset_ended": "ended the asset {it}",
+    "hardware.node_added": "added the machine {it}",
+    "hardware.node_ended": "ended the machine {it}",
+    "hardware.running_cost_added": "added the monthly cost {it}",
+    "hardware.running_cost_ended": "ended the monthly cost {it}",
+    "hardware.tariff_added": "set the price of electricity",
+    "hardware.tariff_ended": "ended a price of electricity",
+    "hardware.deployment_added": "had a backend run on own hardware",
+    "hardware.deployment_ended": "ended a backend on own hardware",
     "attribution_rule.added": "added {it}",
     "attribution_rule.ended": "ended {it}",
     "reattribution.started": "began moving charges: {reason}",
@@ -132,7 +143,7 @@ SENTENCES: Final = {
     "exchange_rate.set": "set the exchange rate of {it}",
     "exchange_rate.imported": "imported exchange rates: {rates} days of {it}",
 }
-NAMING: Final = ("name", "title", "label", "external_id", "code")
+NAMING: Final = ("name", "title", "label", "external_id", "code", "backend")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +195,12 @@ def _it(row: AuditRow, told: Mapping[str, Any]) -> str:
     noun, _, number = row.subject.partition(":")
     if told.get("provider") and told.get("model"):
         return f"{told['provider']}/{told['model']}"
+    if noun == "budget" and isinstance(told.get("scope"), Mapping):
+        of = _words(told["scope"]) if told["scope"] else "everything"
+        period = told.get("period")
+        return f"the budget of {of}" + (
+            f", by the {period}" if period not in (None, "grant") else ""
+        )
     named = next((str(told[name]) for name in NAMING if told.get(name)), "")
     if named:
         return named[:MAX_VALUE]
