@@ -144,6 +144,9 @@ def test_the_list_is_narrowed_to_a_tag(post_events: Post, sign_in: SignIn) -> No
 
     assert [listed(q) for q in ("tag.team=red", "tag.team=", "tag.a%3Ab=1&tag.team=red")] == [1] * 3
     assert listed("tag.team=red&tag.team=blue") == 2
+    untagged = viewer.get("/charges?tag.team=&where=department:").content.decode()
+    assert "Tag team: no tag team, remove" in untagged
+    assert "Department: no department, remove" in untagged
     # The form's own field, and the chip that it becomes.
     sent = viewer.get("/charges?tagged=team%3Dred").content.decode()
     assert "Tag team: red, remove" in sent
@@ -301,7 +304,7 @@ def test_the_lists_answer_sums_and_names_the_dearest() -> None:
     many = [charge("0.1"), charge("0.5", customer="acme"), charge("0.2"), charge(None)]
     assert plain(charges_answer(Listed(many, has_more=True, narrowed=False))) == (
         "The 4 newest charges come to 0.80 USD; 1 without a price."
-        " The dearest cost 0.50, on opus for acme."
+        " The dearest cost 0.50 USD, on opus for acme."
     )
     one = Listed([charge("0.1")], has_more=False, narrowed=True)
     assert plain(charges_answer(one)) == "The matching charge comes to 0.10 USD."

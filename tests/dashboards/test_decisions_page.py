@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from django.test import Client
 
-from apps.dashboards.routing.decision_words import agreement, by_backend
+from apps.dashboards.routing.decision_words import agreement, by_backend, flows_title
 from apps.routing.decision_log import log_decision, store_decisions
 from apps.routing.planning import plan_policy
 from apps.routing.selectors import Flow
@@ -22,6 +22,15 @@ def test_agreement_counts_what_ran_where_it_was_advised() -> None:
     assert str(agreement(flows)) == "0.6"
     first, *_ = by_backend(flows)
     assert (first.name, first.advised, first.ran, first.both) == (MINI, 9, 6, 6)
+
+
+def test_the_title_says_what_the_policy_would_have_otherwise() -> None:
+    refused = by_backend([Flow(None, NANO, 5), Flow(None, MINI, 2), Flow(MINI, MINI, 9)])
+    assert flows_title(refused) == f"The policy would have refused 7 that ran, the most on {NANO}"
+    moved = by_backend([Flow(MINI, NANO, 5), Flow(None, None, 3)])
+    assert flows_title(moved) == f"The policy would have more on {MINI}, less on {NANO}"
+    alike = by_backend([Flow(MINI, MINI, 5), Flow(None, None, 3)])
+    assert flows_title(alike) == "Traffic went where the policy would have it"
 
 
 def test_decisions_are_found_explained_and_held_against_their_charges(

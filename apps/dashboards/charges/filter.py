@@ -1,6 +1,6 @@
 """What the list of charges is narrowed to, as its address says it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from typing import Final, cast
@@ -52,11 +52,11 @@ class ChargeFilter:
         """The query string of what follows a charge."""
         return urlencode([*self.pairs(), ("before", before_id)])
 
-    def chips(self, path: str) -> list[Chip]:
+    def chips(self, path: str, name_of: Callable[[Dimension, str | None], str]) -> list[Chip]:
         """What the form does not show, each to be taken away."""
         chips = [
             Chip(
-                f"{dimension_label(dimension)}: {value or 'not attributed'}",
+                f"{dimension_label(dimension)}: {name_of(dimension, value)}",
                 self._without_one(path, (dimension, value)),
                 is_on=True,
             )

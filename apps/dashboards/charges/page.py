@@ -18,6 +18,7 @@ from apps.dashboards.charges.filter import (
     read_charge_filter,
     where_pairs,
 )
+from apps.dashboards.explorer.reading import ValueNames
 from apps.dashboards.page import PageRequest, page, usage_page
 from apps.dashboards.pricing import words as pricing_words
 from apps.dashboards.reading import Names
@@ -99,7 +100,7 @@ def charges(request: PageRequest) -> HttpResponse:
         "more": wanted.address(rows[-1].charge.id) if has_more else "",
         "too_wide": too_wide,
         "wanted": wanted,
-        "filter_chips": wanted.chips(request.path),
+        "filter_chips": wanted.chips(request.path, ValueNames().of),
         "kept": [pair for pair in wanted.pairs() if pair[0] not in FIELDS],
         "sought": sought,
         "spans": SPAN_WORDS.items(),

@@ -59,7 +59,7 @@ def _dearest(priced: Sequence[Charge], whole: Decimal) -> list[Phrase]:
         return []
     most = max(priced, key=lambda one: one.cost_usd or Decimal(0))
     whom = f" for {most.customer}" if most.customer else ""
-    return [Phrase(f" The dearest cost {usd_short(most.cost_usd)}, on {most.model}{whom}.")]
+    return [Phrase(f" The dearest cost {in_usd(usd_short(most.cost_usd))}, on {most.model}{whom}.")]
 
 
 def charge_question(charge: Charge) -> str:

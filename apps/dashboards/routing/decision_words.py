@@ -119,6 +119,9 @@ def flows_title(lines: Sequence[BackendFlow]) -> str:
     spared = max(lines, key=lambda line: line.ran - line.advised)
     if wanted.advised == wanted.ran:
         return "Traffic went where the policy would have it"
+    if wanted.name == NOWHERE:
+        refused = count(wanted.advised - wanted.ran)
+        return f"The policy would have refused {refused} that ran, the most on {spared.name}"
     return f"The policy would have more on {wanted.name}, less on {spared.name}"
 
 
