@@ -10,6 +10,7 @@ Whichever way a call goes, a database that says nothing is waited for no longer 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
@@ -65,8 +66,7 @@ class HotDoors:
         paths = PATHS + PATHS_OF_ONE + more_paths
         self._views = {path: _view_at(path) for path in paths}
         self._short = {
-            path: ShortDoor(function, self._views[path], request_class)
-            for path, function in FUNCTIONS.items()
+            path: ShortDoor(function, self._views[path]) for path, function in FUNCTIONS.items()
         }
         self._gzip: Any = GZipMiddleware(lambda _: HttpResponse())
         # By whether the call came over TLS: what the middleware puts on every answer.
@@ -79,15 +79,22 @@ class HotDoors:
         if path is None or environ["REQUEST_METHOD"] != "POST" or environ.get("SCRIPT_NAME"):
             return self._go_the_long_way(environ, start_response)
         short = self._short.get(path)
-        request: HttpRequest = ShortRequest(environ) if short else self._request_class(environ)
+        if short is not None:
+            request = ShortRequest(environ, self._request_class)
+            return self._answer(request, partial(short.answer, request), start_response)
+        whole = self._request_class(environ)
+        return self._answer(whole, partial(self._views[path], whole), start_response)
+
+    def _answer(
+        self, request: WSGIRequest, view: Callable[[], HttpResponse], start_response: StartResponse
+    ) -> Any:
         if not self._is_allowed(request):
-            return self._go_the_long_way(environ, start_response)
+            return self._go_the_long_way(request.environ, start_response)
         try:
             with wait_limit(settings.INGEST_TIME_LIMIT_S * COMMIT_SHARE):
-                response = short.answer(environ) if short else self._views[path](request)
-                response = self._gzip.process_response(request, response)
+                response = self._gzip.process_response(request, view())
             if response.status_code >= 400:
-                whole = self._request_class(environ)
+                whole = _whole(request)
                 said = ("%s: %s", response.reason_phrase, whole.path)
                 log_response(*said, response=response, request=whole)
             body = response.content
@@ -117,8 +124,7 @@ class HotDoors:
         is_secure = request.is_secure()
         headers = self._headers.get(is_secure)
         if headers is None:
-            whole = self._request_class(request.META)
-            headers = dict(_guarded(lambda _: HttpResponse())(whole).items())
+            headers = dict(_guarded(lambda _: HttpResponse())(_whole(request)).items())
             self._headers[is_secure] = headers
         return headers
 
@@ -133,6 +139,10 @@ class HotDoors:
         if len(self._hosts) < MAX_HOSTS:
             self._hosts.add(host)
         return True
+
+
+def _whole(request: HttpRequest) -> HttpRequest:
+    return request.whole if isinstance(request, ShortRequest) else request
 
 
 def _view_at(path: str) -> View:

@@ -6,6 +6,7 @@ a body that is not as it should be is ninja's to look at: it says what is wrong 
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Final, get_type_hints
 
 from django.core.handlers.wsgi import WSGIRequest
@@ -38,63 +39,66 @@ MAX_BODY_BYTES: Final = 64 * 1024
 
 
 class ShortRequest(WSGIRequest, ApiRequest):
-    """A request of which nothing is looked at but the head and whose key it carries; until
-    `complete`."""
+    """A request of which nothing is looked at but the head and whose key it carries."""
 
-    def __init__(self, environ: Environ) -> None:
+    def __init__(self, environ: Environ, whole: type[WSGIRequest]) -> None:
         self.environ = self.META = environ
+        self.read_body: bytes | None = None
+        self._whole_class = whole
 
-    def complete(self, whole: type[WSGIRequest], body: bytes | None) -> WSGIRequest:
-        """As Django has it. `body` if it was read."""
-        request = whole(self.environ)
-        if body is not None:
-            request._body = body
+    @cached_property
+    def whole(self) -> WSGIRequest:
+        """As Django has it. Made once: making it changes how the environ's path is written."""
+        request = self._whole_class(self.environ)
+        if self.read_body is not None:
+            request._body = self.read_body
         return request
 
 
 class ShortDoor:
     """An operation, called by its parts; `view` is the whole of it."""
 
-    def __init__(self, function: View, view: View, whole: type[WSGIRequest]) -> None:
+    def __init__(self, function: View, view: View) -> None:
         (self._authenticate,) = function._ninja_operation.auth_callbacks  # type: ignore[attr-defined]
         assert isinstance(self._authenticate, KeyAuth)  # noqa: S101 - it raises, or lets in
         hints = get_type_hints(function)
         self._body: type[BaseModel] | None = hints.pop("body", None)
         self._takes_id = any(name.endswith("_id") for name in hints)
-        self._function, self._view, self._whole = function, view, whole
+        self._function, self._view = function, view
 
-    def answer(self, environ: Environ) -> HttpResponse:
-        request = ShortRequest(environ)
-        body: bytes | None = None
+    def answer(self, request: ShortRequest) -> HttpResponse:
         try:
             request.auth = self._authenticate(request)
-            arguments: list[Any] = []
-            if self._takes_id:
-                arguments.append(environ["PATH_INFO"].split("/")[-2])
-            if self._body is not None:
-                body = _read_body(environ)
-                arguments.append(self._body.model_validate_json(body))
-        except (ValidationError, _UnusualBody):
-            return self._view(request.complete(self._whole, body))
+            arguments = self._arguments(request)
+        except (ValidationError, _Unusual):
+            return self._view(request.whole)
         except Exception as error:
-            return self._fail(request, body, error)
+            return api.on_exception(request.whole, error)
         try:
             return self._function(request, *arguments)
         except Exception as error:
-            return self._fail(request, body, error)
+            return api.on_exception(request.whole, error)
 
-    def _fail(self, request: ShortRequest, body: bytes | None, error: Exception) -> HttpResponse:
-        whole = request.complete(self._whole, body)
-        return api.on_exception(whole, error)
+    def _arguments(self, request: ShortRequest) -> list[Any]:
+        arguments: list[Any] = []
+        if self._takes_id:
+            path: str = request.environ["PATH_INFO"]
+            if not path.isascii():
+                raise _Unusual
+            arguments.append(path.split("/")[-2])
+        if self._body is not None:
+            request.read_body = _read_body(request.environ)
+            arguments.append(self._body.model_validate_json(request.read_body))
+        return arguments
 
 
-class _UnusualBody(Exception):
-    """Of no length, or of a large one: not read yet."""
+class _Unusual(Exception):
+    """A body of no length, or of a large one, which is not read yet; an id that cannot be one."""
 
 
 def _read_body(environ: Environ) -> bytes:
     length = environ.get("CONTENT_LENGTH") or ""
     if not (length.isascii() and length.isdigit() and int(length) <= MAX_BODY_BYTES):
-        raise _UnusualBody
+        raise _Unusual
     read: bytes = environ["wsgi.input"].read(int(length))
     return read

@@ -167,9 +167,11 @@ def test_holds_end_alike(both: Any, key: Key) -> None:
     settled, again = both(f"{path}/settle", b'{"cost_usd": "0.1"}', **head)
     assert settled == again
     assert json.loads(settled[2])["state"] == "settled"
-    unknown, too = both("/api/v1/budgets/reservations/no-id/release", b"", **head)
-    assert unknown == too
-    assert unknown[0].startswith("404")
+    # As servers write a path: the bytes of its UTF-8, a character each.
+    for name in ("no-id", "\N{SNOWMAN}".encode().decode("latin-1")):
+        unknown, too = both(f"/api/v1/budgets/reservations/{name}/release", b"", **head)
+        assert unknown == too
+        assert unknown[0].startswith("404")
 
 
 @pytest.mark.parametrize("path", PATHS + PATHS_OF_ONE)
