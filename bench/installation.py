@@ -46,6 +46,7 @@ from django.db import connections  # noqa: E402
 
 from apps.tenants.scoping import tenant_scope  # noqa: E402
 from apps.tenants.services import create_tenant, issue_api_key  # noqa: E402
+from apps.usage.identities import keep_segments as keep_segments  # noqa: E402, PLC0414
 from costboard.demo.children import beat, web, workers  # noqa: E402
 from costboard.embedded import EmbeddedServices, default_data_dir  # noqa: E402
 from costboard.processes import processes_in, spawn  # noqa: E402

@@ -30,8 +30,9 @@ SEGMENT_BYTES: Final = 40 << 20
 SEGMENT_SHARE: Final = 0.05
 # Filters that a process remembers, the newest first; into segments beyond them it looks.
 MOST_FILTER_BYTES: Final = 512 << 20
-# While a filter is still being made, that is how often it is asked for.
-ASK_AGAIN_S: Final = 2.0
+# Read at once, so that no request waits for all of them; the others a little later.
+FILTERS_AT_ONCE: Final = 4
+ASK_AGAIN_S: Final = 0.5
 
 HOLD_OPEN_SQL: Final = "pg_advisory_xact_lock_shared(hashtext('usage_identity'))"
 # The segment that a writer knew, if it is still the open one.
@@ -72,7 +73,7 @@ class Segments:
 
 
 class _Memory:
-    """This process's segments; read again when one was sealed."""
+    """This process's segments; read again when one was sealed, and while filters are missing."""
 
     def __init__(self) -> None:
         self._known: Segments | None = None
@@ -80,8 +81,15 @@ class _Memory:
 
     def get(self) -> Segments:
         known = self._known
-        if known is None or (known.unfiltered and time.monotonic() - known.read_at_s > ASK_AGAIN_S):
-            return self.renew(known)
+        if known is None:
+            return self.renew(None)
+        is_due = known.unfiltered and time.monotonic() - known.read_at_s > ASK_AGAIN_S
+        # One thread reads; meanwhile the others go on with what is known.
+        if is_due and self._lock.acquire(blocking=False):
+            try:
+                self._known = known = _read_segments(known)
+            finally:
+                self._lock.release()
         return known
 
     def renew(self, outdated: Segments | None) -> Segments:
@@ -98,6 +106,16 @@ _memory: Final = _Memory()
 def known_segments() -> Segments:
     """As this process last read them. Raises OperationalError when it has to, and cannot."""
     return _memory.get()
+
+
+def remember_filters() -> None:
+    """Read every filter there is, before anybody waits."""
+    known = known_segments()
+    while known.unfiltered:
+        before = len(known.filtered)
+        known = renew_segments(known)
+        if len(known.filtered) == before:
+            return
 
 
 def renew_segments(outdated: Segments) -> Segments:
@@ -189,9 +207,10 @@ def _read_segments(before: Segments | None) -> Segments:
         else:
             filters, filtered = before.filters, dict(before.filtered)
         room = MOST_FILTER_BYTES - filters.held_bytes
-        wanted = []
+        wanted: list[int] = []
         for one, _, _, size in rows:
-            if size is not None and one not in filtered and size <= room:
+            is_wanted = size is not None and one not in filtered and size <= room
+            if is_wanted and len(wanted) < FILTERS_AT_ONCE:
                 room -= size
                 wanted.append(one)
         cursor.execute(_FILTERS, [wanted])

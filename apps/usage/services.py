@@ -33,6 +33,7 @@ from apps.usage.core.attribution import Attributes, AttributionRules
 from apps.usage.core.events import Parsed, Rejection
 from apps.usage.core.rating import event_cost_units
 from apps.usage.group_commit import GroupCommit
+from apps.usage.identities import remember_filters
 from apps.usage.ledger import (
     MAX_ROWS_PER_COMMIT,
     Seen,
@@ -135,12 +136,13 @@ def prepare_partitions(*, now: datetime) -> int:
 
 def get_ready(*, now: datetime) -> None:
     """Read what a process that starts would else read while its first requests wait: the catalogue,
-    and the rates and rules of tenants in use.
+    the filters of identities, and the rates and rules of tenants in use.
 
     Raises OperationalError when the database does not answer within GET_READY_LIMIT_S.
     """
     with time_limit(GET_READY_LIMIT_S):
         remember_catalogue()
+        remember_filters()
         in_use = list_tenants_with_usage_since((now - IN_USE).date())
         for tenant_id in in_use[:MAX_TENANTS_READY]:
             current_rules(tenant_id)

@@ -6,6 +6,7 @@ on a phone and light on a desk; with COSTBOARD_ALL_LOOKS=1 (make looks) in both 
 """
 
 import os
+import re
 from collections.abc import Iterator
 from itertools import product
 from typing import Any, Final
@@ -31,6 +32,8 @@ GRAVE: Final = ("serious", "critical")
 # Figures are there, or there are none to draw.
 DRAWN: Final = """() => [...document.querySelectorAll("[data-figure]")]
     .every((figure) => figure.querySelector("svg.main-svg") || !figure.clientWidth)"""
+
+OF_A_PROGRAM = r".{60}(Decimal\(|datetime\.|<\w+ object).{60}"
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +95,11 @@ def look_at(page: Page, url: str, width: int, troubles: list[str]) -> None:
     wide = page.evaluate("document.documentElement.scrollWidth")
     if wide > width:
         troubles.append(f"{url}: {wide} px wide on a screen of {width}")
+    # What only a program would say: an object where its figure was meant.
+    if said := re.search(
+        r".{60}(Decimal\(|datetime\.|<\w+ object).{60}", page.content(), re.DOTALL
+    ):
+        troubles.append(f"{url}: {said.group()!r}")
     found = Axe().run(page).response["violations"]
     troubles += [
         f"{url}: {one['impact']} {one['id']}: {node['html'][:300]}"

@@ -102,8 +102,10 @@ def test_exchange_rates_are_imported_entered_and_used(
     file = SimpleUploadedFile("r.csv", f"date,per_usd\n{today - timedelta(days=2)},2\n".encode())
     said = client.post("/organisation/rates/import", {"file": file}).content.decode()
     assert "Rates of 1 days were taken over" in said
-    assert "<b>0.000450</b> for 0.000225 USD" in client.get("/").content.decode()
-    assert "<b>0.000450</b> for 0.000225 USD" in client.get("/explorer").content.decode()
+    overview = client.get("/").content.decode()
+    assert 'title="0.00045 EUR, of 0.000225 USD"' in overview
+    for page in (overview, client.get("/explorer").content.decode()):
+        assert "<em>0.000450 EUR</em> in" in page
     statements = client.get("/budgets/statements").content.decode()
     assert "average of the month’s days" in statements
     entered = {"day": today.isoformat(), "per_usd": "0,93"}

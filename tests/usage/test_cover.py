@@ -78,7 +78,13 @@ def test_the_smallest_rollup_answers_that_tells_the_dimensions_apart() -> None:
 
 
 def test_rows_are_made_by_place() -> None:
-    assert [one.name for one in fields(SpendRow)] == ["labels", "bucket", *MEASURES, "reported"]
+    assert [one.name for one in fields(SpendRow)] == [
+        "labels",
+        "bucket",
+        *MEASURES,
+        "reported",
+        "reported_revenue",
+    ]
 
 
 GROUPS: list[tuple[Dimension, ...]] = [
