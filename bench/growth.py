@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from statistics import median
-from time import perf_counter
 from typing import Final
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
@@ -27,7 +26,6 @@ MANY_ROWS: Final = int(os.environ.get("BENCH_GROWTH_ROWS", "10000000"))
 PORTION: Final = 100_000
 BATCHES: Final = 40
 TURNS: Final = 3
-LEARN_S: Final = 8
 
 # No row is put in the queue of the rollups: what is measured is ingest.
 FILL: Final = """
@@ -53,9 +51,9 @@ FROM made
 def run() -> Iterator[Result]:
     with installation.running() as here:
         post(here, seed=0, batches=BATCHES)
-        _fill(here.tenant_id, 0, FEW_ROWS)
+        _fill(here, 0, FEW_ROWS)
         few, few_cpu_us = _measure(here, 1)
-        _fill(here.tenant_id, FEW_ROWS, MANY_ROWS)
+        _fill(here, FEW_ROWS, MANY_ROWS)
         many, many_cpu_us = _measure(here, 2)
     yield Result(f"ingest at {FEW_ROWS:,} rows", few, "events/s")
     yield Result(f"ingest at {MANY_ROWS:,} rows", many, "events/s")
@@ -66,10 +64,6 @@ def run() -> Iterator[Result]:
 
 def _measure(here: installation.Installation, stage: int) -> tuple[float, float]:
     """Events a second, median of some turns; and CPU time an event, in µs, over all of them."""
-    # What stands since was not posted: the web worker learns of it while it takes these.
-    began_s = perf_counter()
-    while perf_counter() - began_s < LEARN_S:
-        post(here, seed=100 * stage + 50 + int(perf_counter() - began_s), batches=BATCHES)
     cpu_before_s = installation.cpu_seconds(here)
     turns = [post(here, seed=100 * stage + turn, batches=BATCHES) for turn in range(TURNS)]
     cpu_s = installation.cpu_seconds(here) - cpu_before_s
@@ -77,14 +71,20 @@ def _measure(here: installation.Installation, stage: int) -> tuple[float, float]
     return median(report.per_second for report in turns) * BATCH, cpu_s / events * 1e6
 
 
-def _fill(tenant_id: int, first: int, last: int) -> None:
+def _fill(here: installation.Installation, first: int, last: int) -> None:
+    """With a batch posted after each portion: the web worker sees the ledger grow."""
     with psycopg.connect(settings.DATABASE_OWNER_URL, autocommit=True) as connection:
         for start in range(first, last, PORTION):
             connection.execute(
                 FILL,
-                {"tenant_id": tenant_id, "first": start, "last": min(start + PORTION, last) - 1},
+                {
+                    "tenant_id": here.tenant_id,
+                    "first": start,
+                    "last": min(start + PORTION, last) - 1,
+                },
             )
             installation.keep_segments(now=datetime.now(UTC))
+            post(here, seed=1000 + start // PORTION, batches=1)
         connection.execute("ANALYZE usage_identity")
         connection.execute("CHECKPOINT")
         ((backend,),) = connection.execute("SELECT pg_backend_pid()").fetchall()

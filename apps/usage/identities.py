@@ -31,7 +31,7 @@ SEGMENT_SHARE: Final = 0.05
 # Filters that a process remembers, the newest first; into segments beyond them it looks.
 MOST_FILTER_BYTES: Final = 512 << 20
 # Read at once, so that no request waits for all of them; the others a little later.
-FILTERS_AT_ONCE: Final = 4
+FILTERS_AT_ONCE: Final = 8
 ASK_AGAIN_S: Final = 0.5
 
 HOLD_OPEN_SQL: Final = "pg_advisory_xact_lock_shared(hashtext('usage_identity'))"
