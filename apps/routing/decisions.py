@@ -109,9 +109,8 @@ def decide(key: KeyIdentity, wanted: DecisionRequest, *, now: datetime) -> Decis
     """
     customer = customer_of(key.tenant_id, wanted.customer)
     customer_id = customer.id if customer else None
-    restricted = heed_restrictions(
-        key.tenant_id, api_key_id=key.api_key_id, customer_id=customer_id
-    )
+    api_key_id = key.api_key_id
+    restricted = heed_restrictions(key.tenant_id, api_key_id=api_key_id, customer_id=customer_id)
     live = live_policy(key.tenant_id, now)
     budgets = budget_book(key.tenant_id)
     request = _request(key, wanted, live, customer)

@@ -30,18 +30,23 @@ def current_tenant_id() -> int:
 
 
 @contextmanager
-def tenant_scope(tenant_id: int, *, statement_limit_s: float | None = None) -> Iterator[None]:
+def tenant_scope(
+    tenant_id: int, *, statement_limit_s: float | None = None, hold: str | None = None
+) -> Iterator[None]:
     """One transaction in which all reads and writes belong to this tenant.
 
     Scopes nest for the same tenant (a savepoint); another tenant's raises CrossTenantError.
     With `statement_limit_s` the server gives up a statement that takes longer, locks included.
+    `hold` is an SQL expression that takes a lock of the transaction, before anything else is seen.
     """
     outer = _current.get()
     if outer not in (None, tenant_id):
         raise CrossTenantError(outer, tenant_id)
     with transaction.atomic():
         if outer is None:
-            _tell_database(tenant_id, statement_limit_s)
+            _tell_database(tenant_id, statement_limit_s, hold)
+        elif hold is not None:
+            _execute(f"SELECT {hold}")
         token = _current.set(tenant_id)
         try:
             yield
@@ -63,8 +68,7 @@ def execute_in_scope(
 ) -> list[tuple[Any, ...]]:
     """One statement, alone in a transaction of this tenant's scope: its rows; durable then.
 
-    `hold` is an SQL expression that takes a lock of the transaction before the statement begins,
-    and so before what it sees is fixed.
+    `hold` as in `tenant_scope`: taken before what the statement sees is fixed.
 
     The wall and the statement go in one message, which PostgreSQL takes as one transaction, and
     settings made in it end with it. In `tenant_scope` they are four round trips, and after each a
@@ -74,14 +78,11 @@ def execute_in_scope(
     try:
         with ExitStack() as stack, connection.cursor() as cursor:
             if connection.in_atomic_block:
-                stack.enter_context(tenant_scope(tenant_id, statement_limit_s=statement_limit_s))
-                if hold:
-                    cursor.execute(f"SELECT {hold}")
+                scope = tenant_scope(tenant_id, statement_limit_s=statement_limit_s, hold=hold)
+                stack.enter_context(scope)
                 cursor.execute(statement, parameters)
             else:
-                wall = _wall(tenant_id, statement_limit_s)
-                if hold:
-                    wall += f", {hold}"
+                wall = _wall(tenant_id, statement_limit_s, hold)
                 cursor.execute(f"{wall}; {statement}", parameters)
                 cursor.nextset()
             found: list[tuple[Any, ...]] = cursor.fetchall()
@@ -123,18 +124,26 @@ def once(read: Callable[[], ReadT]) -> Callable[[], ReadT]:
     return remembering
 
 
-def _tell_database(tenant_id: int | None, statement_limit_s: float | None = None) -> None:
+def _tell_database(
+    tenant_id: int | None, statement_limit_s: float | None = None, hold: str | None = None
+) -> None:
+    _execute(_wall(tenant_id, statement_limit_s, hold))
+
+
+def _execute(statement: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_wall(tenant_id, statement_limit_s))
+        cursor.execute(statement)
 
 
-def _wall(tenant_id: int | None, statement_limit_s: float | None) -> str:
+def _wall(tenant_id: int | None, statement_limit_s: float | None, hold: str | None) -> str:
     """A statement by which the transaction sees this tenant's rows alone; None: nobody's."""
     value = "" if tenant_id is None else f"{tenant_id:d}"
     statement = f"SELECT set_config('{SETTING}', '{value}', true)"
     if statement_limit_s is not None:
         limit = f"{statement_limit_s * 1000:.0f}ms"
         statement += f", set_config('statement_timeout', '{limit}', true)"
+    if hold is not None:
+        statement += f", {hold}"
     return statement
 
 

@@ -217,8 +217,8 @@ def _write(
     if len(batch.staged) <= MAX_ROWS_AT_ONCE:
         found = in_scope(WRITE, parameters, hold=HOLD_OPEN_SQL)
     else:
-        with tenant_scope(batch.tenant_id, statement_limit_s=statement_limit_s):
-            _run_prepared(f"SELECT {HOLD_OPEN_SQL}", {})
+        limit_s = statement_limit_s
+        with tenant_scope(batch.tenant_id, statement_limit_s=limit_s, hold=HOLD_OPEN_SQL):
             found = _run_prepared(WRITE, parameters)
     if not found:
         return None
